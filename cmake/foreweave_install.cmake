@@ -1,0 +1,1 @@
+# Installed by the package owner: see docs/install.md.
