@@ -1,0 +1,93 @@
+#pragma once
+// MirrorProtocol: keeps each rank's snapshots on its partners and commits versions. A state machine without threads,
+// sockets or clocks: frames, commands and ticks go in; messages and notices come out through Outbox. What it stores
+// goes through the Store it is given. The simulated transport runs this very code through seeded fault schedules.
+//
+//   capture done ─► publish(version) ─► begin/chunk/end to each partner ─► partner verifies, stores, answers "stored"
+//   own store + k partners have it ─► "version_stored" to the coordinator ─► all ranks: "version_committed" to all
+//
+// A partner that lacks the base of a delta refuses it and is sent the whole chain. The coordinator is the hub of the
+// lowest rank. A committed version never goes back: not in memory, not in the store's marker.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "foreweave/comm/frame.hpp"
+#include "foreweave/core/clock.hpp"
+#include "foreweave/state/store.hpp"
+
+namespace foreweave::mirror {
+
+using comm::Epoch;
+using comm::HubId;
+
+/// Who does what in an epoch. Alike on every hub.
+struct View {
+  Epoch epoch = 0;
+  std::vector<HubId> hub_of_rank;                      ///< index: rank
+  std::vector<std::vector<Rank>> mirrored_by;          ///< index: rank; the ranks whose hubs hold its mirrors
+  Version committed = 0;                               ///< what the epoch starts from; newer versions are void
+};
+
+/// The ring: rank r is mirrored by the next `copies` ranks that live on another node where there is one. `node_of_rank`
+/// may be empty (all on one node).
+std::vector<std::vector<Rank>> choose_partners(Rank ranks, int copies, const std::vector<std::uint32_t>& node_of_rank);
+
+struct MirrorEvent {
+  enum class Kind : std::uint8_t { sent, received, refused, stored, committed, fetched, failed } kind{};
+  SnapshotId id;
+  HubId peer = 0;
+  std::uint64_t bytes = 0;
+  Nanoseconds begin = 0, end = 0;
+  std::string note;
+};
+
+/// What the protocol wants done.
+class Outbox {
+ public:
+  virtual ~Outbox() = default;
+  virtual void send(HubId to, comm::FrameType type, Bytes body, ByteView payload, std::shared_ptr<const void> owner) = 0;
+  virtual std::uint64_t pending_bytes(HubId to) const = 0;   ///< the protocol stays below its window
+  virtual void notice(const MirrorEvent& event) = 0;
+};
+
+struct MirrorOptions {
+  HubId self = 0;
+  std::optional<Rank> rank;                    ///< the rank this hub is; none for a spare
+  std::uint64_t chunk_bytes = 1 << 20;
+  std::uint64_t window_bytes = 8 << 20;        ///< unsent bytes a peer may have queued
+  Nanoseconds retry_after = 2'000'000'000;     ///< an unanswered transfer is started again
+};
+
+class MirrorProtocol {
+ public:
+  MirrorProtocol(MirrorOptions options, Store& store, Outbox& outbox);
+  ~MirrorProtocol();
+
+  /// Starts an epoch. Transfers of earlier epochs are void; snapshots of versions above view.committed are erased from
+  /// the store (all ranks). A hub that became a rank (a spare that took over) says so with `rank`.
+  void begin(const View& view, std::optional<Rank> rank, Nanoseconds now);
+  /// The own snapshot of this version stands in the own store: mirror it, report it.
+  void publish(Version version, Nanoseconds now);
+  /// Ask `from` for the chain of `rank` that ends in `version`; the snapshots are put into the own store, then `fetched`
+  /// is noticed (or `failed`).
+  void fetch(HubId from, SnapshotId id, Nanoseconds now);
+  void on_frame(const comm::Frame& frame, Nanoseconds now);
+  void peer_lost(HubId peer);
+  void tick(Nanoseconds now);
+
+  Version committed() const;                   ///< newest committed version that this hub knows of
+  bool settled() const;                        ///< nothing published is waiting for a partner or a commit
+  std::uint64_t bytes_sent() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace foreweave::mirror

@@ -1,0 +1,73 @@
+#pragma once
+// CaptureEngine: takes versions of all regions of a rank, asynchronously, against a resident base.
+//
+//   begin()  program thread: after it returns the program may change its regions again. Host regions: pages that differ
+//            from the base (first-difference compare) are copied to staging; device regions: encode kernels run and the
+//            stream is waited for.
+//   finish() any one thread: encodes the staged pages, updates the base, writes the snapshot to the store.
+//
+// Every begin() is followed by one finish() before the next begin(). Memory held: one base a region and staging bounded
+// by `staging_bytes` (when a capture has more dirty bytes than staging, begin() encodes the surplus itself).
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "foreweave/state/chain.hpp"
+#include "foreweave/state/region.hpp"
+#include "foreweave/state/snapshot.hpp"
+
+namespace foreweave {
+
+struct CaptureOptions {
+  Rank rank = 0;
+  Rank ranks = 1;
+  std::string job;
+  std::shared_ptr<const Key> key;            ///< null: snapshots are not sealed
+  std::uint64_t staging_bytes = 0;           ///< 0: as much as the regions (never above 1.0 × their bytes)
+};
+
+/// What one capture did; all of it goes to the trace.
+struct CaptureReport {
+  Version version = 0;
+  Version base = 0;                           ///< 0: full
+  std::uint64_t region_bytes = 0, dirty_pages = 0, pages = 0, staged_bytes = 0, snapshot_bytes = 0;
+  std::array<std::uint64_t, kernels::transform_count> pages_by_transform{};
+  std::int64_t blocked_ns = 0;                ///< begin()
+  std::int64_t encode_ns = 0;                 ///< finish()
+};
+
+class CaptureEngine {
+ public:
+  explicit CaptureEngine(CaptureOptions options);
+  ~CaptureEngine();
+
+  /// Adds a region; Error(argument) for a null pointer, an empty or repeated name, extents that do not multiply to
+  /// bytes / width. A name that is already there with the same size, type and space is re-pointed to the new memory
+  /// (a program that builds its arrays anew after a repair); with another size: Error(argument) naming both sizes.
+  void add(const RegionSpec& spec);
+  void remove(const std::string& name);
+  const std::vector<RegionSpec>& regions() const;
+
+  /// The next capture is full, not a delta (no base, changed set of regions, after a failed finish).
+  void begin(Version version);
+  CaptureReport finish(Store& store);
+  /// Forget what begin() staged.
+  void abandon();
+
+  /// Writes the state at the end of `chain` into the regions and makes it the base, so that the next capture is a delta
+  /// against it. The region names, sizes and types must match: Error(argument) names the first difference, before
+  /// anything is written.
+  void restore(const Chain& chain);
+
+  std::uint64_t held_bytes() const;           ///< bases + staging + scratch, now
+  std::uint64_t peak_held_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace foreweave

@@ -1,0 +1,97 @@
+#pragma once
+// Snapshot: one rank's state at a version, as bytes: header, segments, manifest, footer. docs/format.md, "Snapshots".
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "foreweave/core/bytes.hpp"
+#include "foreweave/core/digest.hpp"
+#include "foreweave/core/seal.hpp"
+#include "foreweave/state/region.hpp"
+#include "foreweave/state/store.hpp"
+#include "foreweave/state/types.hpp"
+#include "kernels/decl/page_codec.hpp"
+
+namespace foreweave {
+
+/// 64 pages of one region: the unit that is encoded, digested and sealed at once. Only segments with dirty pages are
+/// stored. As bytes: u64 bitmap of dirty pages; one u32 page entry each, padded to 8; the page bodies.
+inline constexpr std::size_t pages_per_segment = 64;
+inline constexpr std::size_t segment_bytes = pages_per_segment * kernels::page_bytes;   ///< 1 MiB of a region
+
+struct SegmentRecord {
+  std::uint64_t index = 0;     ///< which MiB of the region
+  std::uint64_t offset = 0;    ///< in the snapshot
+  std::uint64_t bytes = 0;     ///< stored (sealed: with the tag)
+  std::uint64_t digest = 0;    ///< XXH3-64 of the stored bytes
+};
+
+struct RegionRecord {
+  std::string name;
+  ElementType type = ElementType::bytes;
+  std::uint64_t bytes = 0;
+  std::vector<std::uint64_t> extents;
+  std::vector<SegmentRecord> segments;   ///< ascending by index
+};
+
+struct Manifest {
+  Rank rank = 0;
+  Rank ranks = 0;                ///< of the program
+  Version version = 0;
+  Version base = 0;              ///< 0: full
+  /// Identity of this state: digest of base_state, rank, version and the segments' digests as first captured. Folding
+  /// keeps it, so a delta fits a folded base as well.
+  Digest128 state;
+  Digest128 base_state;          ///< `state` of the base; zero for a full snapshot. A delta fits one base only.
+  std::int64_t wall_time_ns = 0;
+  std::string job;
+  std::vector<RegionRecord> regions;
+};
+
+/// A snapshot opened for reading: the structure was checked when it was made, each segment is checked when it is read.
+class Snapshot {
+ public:
+  /// Throws Error(format) for damaged, truncated or foreign bytes, Error(security) for a sealed snapshot without the
+  /// right key. `what` names it in errors ("rank 2 version 7 in host store").
+  static std::shared_ptr<const Snapshot> parse(std::shared_ptr<const SnapshotBytes> bytes, const Key* key,
+                                               std::string what);
+  virtual ~Snapshot() = default;
+  virtual const Manifest& manifest() const = 0;
+  virtual std::uint64_t bytes() const = 0;
+  /// Decodes segment `segment` (an index into manifest().regions[region].segments) onto `data`, which holds the base's
+  /// content of that MiB. Thread safe.
+  virtual void apply(std::size_t region, std::size_t segment, std::byte* data, std::uint64_t bytes) const = 0;
+  /// Reads and checks every segment without applying any.
+  virtual void verify() const = 0;
+};
+
+/// Writes a snapshot into a store, segment by segment, in order.
+class SnapshotBuilder {
+ public:
+  /// `header` has everything but the segments; its regions are records without segments. Its `state` is computed by
+  /// finish() when it is zero, and kept when it is given (folding).
+  SnapshotBuilder(Store& store, Manifest header, std::shared_ptr<const Key> key);
+  ~SnapshotBuilder();
+  SnapshotBuilder(SnapshotBuilder&&) noexcept;
+  /// One segment: entries of its pages (clean ones 0) and the bodies of the dirty ones in page order. A segment with
+  /// no dirty page writes nothing. Regions and segments come in ascending order.
+  void add_segment(std::size_t region, std::uint64_t segment, std::span<const kernels::PageEntry> entries,
+                   ByteView bodies);
+  struct Result {
+    std::uint64_t bytes = 0;        ///< of the whole snapshot
+    std::uint64_t dirty_pages = 0;
+    Digest128 state;                ///< as in the manifest
+    Digest128 content;              ///< of all the snapshot's bytes; what a receiver checks
+    std::array<std::uint64_t, kernels::transform_count> pages_by_transform{};
+  };
+  /// Writes manifest and footer and commits to the store.
+  Result finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace foreweave
