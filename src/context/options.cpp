@@ -342,12 +342,15 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 [[noreturn]] void refuse_unknown(std::string_view name, std::string_view source) {
   const Row* nearest = nullptr;
-  std::size_t least = std::max<std::size_t>(name.size() < 4 ? 2 : 3, name.size() / 3) + 1;
+  long least = static_cast<long>(name.size()) + 1;
   std::string names;
   for (const auto& row : table()) {
     names += (names.empty() ? "" : ", ") + row.name;
-    if (const auto distance = edit_distance(name, row.name); distance < least) {
-      least = distance;
+    // A common beginning counts for a name, so that "copy" finds "copies" and not "job".
+    const auto prefix =
+        std::mismatch(name.begin(), name.end(), row.name.begin(), row.name.end()).first - name.begin();
+    if (const auto score = 2 * static_cast<long>(edit_distance(name, row.name)) - prefix; score < least) {
+      least = score;
       nearest = &row;
     }
   }

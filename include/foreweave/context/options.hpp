@@ -1,10 +1,10 @@
 #pragma once
-// Options: every knob of Foreweave, in one table (src/context/options.cpp) from which the command line, the environment,
-// the options file, `foreweave info` and docs follow.
+// Options: every knob of Foreweave, in one table (src/context/options.cpp) from which the command line, the
+// environment, the options file and `foreweave info` follow.
 //
-// Precedence: command line (--foreweave-NAME=VALUE, --foreweave-NAME VALUE) over environment (FOREWEAVE_NAME in capitals)
-// over the options file (--foreweave-options-file, FOREWEAVE_OPTIONS_FILE; lines `name = value`, # begins a comment) over
-// the default. Whatever is unknown or out of range is refused, wherever it comes from.
+// Precedence: command line (--foreweave-NAME=VALUE, --foreweave-NAME VALUE) over environment (FOREWEAVE_NAME, in
+// capitals) over the options file (--foreweave-options-file or FOREWEAVE_OPTIONS_FILE; lines `name = value`, '#' begins
+// a comment) over the default. Whatever is unknown or out of range is refused, wherever it comes from.
 
 #include <cstdint>
 #include <functional>
@@ -72,17 +72,18 @@ struct Options {
   /// The defaults.
   Options();
 
-  /// Reads everything; what is an option is removed from argc/argv (which stays null-terminated). Arguments after "--"
-  /// are left alone. A bool may stand without value (true) and takes the next argument only if it is one of
+  /// Reads everything; what is an option is removed from argc/argv (which stays null-terminated). Arguments after
+  /// "--" are left alone. A bool may stand without value (true) and takes the next argument only if it is one of
   /// true, false, on, off, yes, no. In NAME '-' and '_' are the same on the command line.
-  /// Throws Error(argument) naming the option, its value, where it came from, and what is accepted; Error(io) when the
-  /// options file cannot be read.
+  /// Throws Error(argument) naming the option, its value, where it came from, and what is accepted; Error(io) when
+  /// the options file cannot be read.
   static Options from(int& argc, char**& argv);
   static Options from_environment();
 
   /// Sets one option by name, with the same checks. `source` says where it came from.
   void set(std::string_view name, std::string_view value, std::string_view source = "program");
-  /// Checks what single values cannot tell (key and key_file both given, …). from() has done it; call it after changes.
+  /// Checks every field, and what single values cannot tell (key and key_file both given, …). from() has done it; call
+  /// it after changes.
   void check() const;
 
   struct Entry {
