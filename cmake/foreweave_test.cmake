@@ -1,5 +1,28 @@
 # foreweave_add_test(FILE): one GoogleTest binary per file, and its CTest entries. The rules of names are in
 # tests/CMakeLists.txt.
+option(FOREWEAVE_TEST_REAL_CUDA "Link the *_cuda_test binaries with the real CUDA backend, not the emulated one" OFF)
+if(FOREWEAVE_TEST_REAL_CUDA AND NOT FOREWEAVE_WITH_CUDA)
+  message(FATAL_ERROR "FOREWEAVE_TEST_REAL_CUDA=ON needs the CUDA backend: configure with the preset 'cuda'.")
+endif()
+
+# Layers whose tests, but for those under MPI, ./tests/run repeats under AddressSanitizer: they get the label
+# `sanitized`, and the target tests_sanitized builds them.
+set(FOREWEAVE_SANITIZED_LAYERS core device kernels emulator state comm mirror)
+add_custom_target(tests_sanitized)
+
+# The environment of every test: what MPI wants in a container as root on few cores, and what the sanitizers are not
+# to report because it is not ours.
+set(FOREWEAVE_TEST_ENVIRONMENT
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+  PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
+  ASAN_OPTIONS=detect_stack_use_after_return=0:strict_init_order=1
+  LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/lsan.supp:print_suppressions=0
+  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp:ignore_noninstrumented_modules=1)
+
+# What starts the ranks of a test; a rank count and the program follow.
 set(FOREWEAVE_MPIRUN ${MPIEXEC_EXECUTABLE} --oversubscribe)
 function(foreweave_add_test file)
   get_filename_component(name ${file} NAME_WE)
@@ -11,12 +34,19 @@ function(foreweave_add_test file)
   if(head MATCHES "timeout: *([0-9]+)")
     set(timeout ${CMAKE_MATCH_1})
   endif()
+  set(labels ${layer})
+  if(head MATCHES "// *slow")
+    list(APPEND labels slow)
+  endif()
   set(library foreweave)
   if(name MATCHES "_cuda_(mpi_)?test$")
-    if(NOT TARGET foreweave_emulated)
-      return()
+    list(APPEND labels cuda)
+    if(NOT FOREWEAVE_TEST_REAL_CUDA)
+      if(NOT TARGET foreweave_emulated)
+        return()
+      endif()
+      set(library foreweave_emulated)
     endif()
-    set(library foreweave_emulated)
   endif()
   add_executable(${target} ${file})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
@@ -31,12 +61,17 @@ function(foreweave_add_test file)
     string(REPLACE " " ";" counts "${counts}")
     foreach(count IN LISTS counts)
       add_test(NAME ${target}.${count} COMMAND ${FOREWEAVE_MPIRUN} -n ${count} $<TARGET_FILE:${target}>)
-      set_tests_properties(${target}.${count} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2 LABELS "mpi;${layer}"
-        ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_hwloc_base_binding_policy=none;PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe")
+      set_tests_properties(${target}.${count} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2 LABELS "mpi;${labels}"
+        ENVIRONMENT "${FOREWEAVE_TEST_ENVIRONMENT}")
     endforeach()
   else()
+    if(layer IN_LIST FOREWEAVE_SANITIZED_LAYERS)
+      list(APPEND labels sanitized)
+      add_dependencies(tests_sanitized ${target})
+    endif()
     target_link_libraries(${target} PRIVATE GTest::gtest_main)
     add_test(NAME ${target} COMMAND ${target})
-    set_tests_properties(${target} PROPERTIES TIMEOUT ${timeout} LABELS ${layer})
+    set_tests_properties(${target} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}"
+      ENVIRONMENT "${FOREWEAVE_TEST_ENVIRONMENT}")
   endif()
 endfunction()
