@@ -16,7 +16,8 @@ class Key {
  public:
   /// 64 hexadecimal digits (surrounding white space is ignored); anything else throws Error(security).
   static std::shared_ptr<const Key> from_hex(std::string_view hex);
-  /// A file of 64 hex digits that only its owner can read (mode 0600 or 0400), else Error(security) says so.
+  /// A file of 64 hex digits that only its owner can read (mode 0600 or 0400, this process's user), else Error(security)
+  /// says so; Error(absent) when there is no such file.
   static std::shared_ptr<const Key> from_file(const std::filesystem::path& file);
   static std::shared_ptr<const Key> random();
   ~Key();
@@ -43,10 +44,11 @@ class Sealer {
   Sealer& operator=(const Sealer&) = delete;
   static SealSalt random_salt();
 
-  /// Appends the sealed `plain` (same size) and its tag to `out`.
+  /// Appends the sealed `plain` (same size) and its tag to `out`. `associated` is authenticated, not stored. Pieces are
+  /// sealed in ascending order (gaps are fine): Error(state) otherwise, since a number used twice would give all away.
   void seal(std::uint64_t piece, ByteView plain, ByteView associated, Bytes& out);
   /// The reverse: `out` holds exactly the plain bytes. Throws Error(security) naming `what` when it does not verify:
-  /// wrong key, or damaged.
+  /// wrong key, or damaged (`out` is empty then). In any order.
   void open(std::uint64_t piece, ByteView sealed, ByteView associated, Bytes& out, std::string_view what);
 
  private:
