@@ -21,25 +21,33 @@ struct MembershipOptions {
 
 class Membership {
  public:
+  /// Error(argument) unless 0 < heartbeat_every < suspect_after.
   explicit Membership(MembershipOptions options);
+  ~Membership();
   /// Begins an epoch with these peers (without self). Everyone starts as just heard of. Epochs only grow.
+  /// Error(state) otherwise.
   void begin(Epoch epoch, const std::vector<HubId>& watched, Nanoseconds now);
   Epoch epoch() const;
-  void heard(HubId from, Nanoseconds now);                       ///< any frame is a sign of life
+  void heard(HubId from, Nanoseconds now);                       ///< any frame is a sign of life; the dead stay dead
   void reported_dead(HubId peer, const std::string& reason);     ///< transport or MPI says so
-  void left(HubId peer);                                         ///< goodbye
+  void left(HubId peer);                                         ///< goodbye: no longer alive, and no verdict
   /// Peers that a heartbeat is due to now.
   std::vector<HubId> due(Nanoseconds now);
   struct Verdict { HubId peer; std::string reason; };
-  /// Newly dead since the last call.
+  /// Newly dead since the last call. To be called often: silence is counted between calls, and one interval counts for
+  /// at most a quarter of suspect_after, so that a process that was itself stopped does not call its peers dead.
   std::vector<Verdict> take_verdicts(Nanoseconds now);
   bool alive(HubId peer) const;
 
  private:
   struct Peer;
+  Nanoseconds count(Nanoseconds now);
+
   MembershipOptions options_;
   Epoch epoch_ = 0;
   Nanoseconds last_beat_ = 0;
+  Nanoseconds last_look_ = 0;
+  Nanoseconds counted_ = 0;
   std::map<HubId, Peer> peers_;
   std::vector<Verdict> verdicts_;
 };
