@@ -15,7 +15,8 @@ constexpr std::uint16_t format_version = 1;
 constexpr std::size_t digest_offset = 32;
 constexpr std::size_t fixed_bytes = digest_offset + sizeof(std::uint64_t);
 
-/// Over the head with a zero digest field, and the payload's own digest appended: so the payload is read where it lies.
+/// Over the head with a zero digest field, and the payload's own digest appended: so the payload is read where it
+/// lies.
 std::uint64_t frame_digest(ByteView head, ByteView payload) {
   std::array<std::byte, max_head_bytes + sizeof(std::uint64_t)> joined;
   std::copy(head.begin(), head.end(), joined.begin());
@@ -25,9 +26,7 @@ std::uint64_t frame_digest(ByteView head, ByteView payload) {
   return digest64({joined.data(), head.size() + sizeof payload_digest});
 }
 
-[[noreturn]] void refuse(const std::string& message) {
-  throw Error(ErrorCategory::format, "read a frame", message);
-}
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCategory::format, "read a frame", message); }
 
 }  // namespace
 
@@ -65,8 +64,8 @@ Frame decode_frame(ByteView head, ByteView payload) {
   if (!std::ranges::equal(in.get_bytes(magic.size()), std::as_bytes(std::span(magic))))
     refuse("it does not begin with FWFR: the sender is not Foreweave, or the head is damaged");
   if (const auto version = in.get<std::uint16_t>(); version != format_version)
-    refuse("format version " + std::to_string(version) + " where this build reads " +
-           std::to_string(format_version) + ": run one version of Foreweave on all ranks");
+    refuse("format version " + std::to_string(version) + " where this build reads " + std::to_string(format_version) +
+           ": run one version of Foreweave on all ranks");
   Frame frame;
   frame.type = in.get<FrameType>();
   frame.source = in.get<HubId>();
