@@ -1,0 +1,308 @@
+#include "foreweave/trace/recorder.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <hdf5.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
+#include "foreweave/core/error.hpp"
+
+namespace foreweave::trace {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class RecorderTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "foreweave-trace-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder = name;
+  }
+  void TearDown() override { fs::remove_all(folder); }
+  static RunInfo info() {
+    return {"run-1", "demo", "program --steps 3", 1, 3, 1, 4, 0, {{"copies", "1"}, {"job", "demo"}}};
+  }
+  static CaptureReport report(Version version) {
+    CaptureReport r;
+    r.version = version;
+    r.base = version - 1;
+    r.region_bytes = 1 << 20;
+    r.pages = 64;
+    r.dirty_pages = version % 64;
+    r.staged_bytes = 100 * version;
+    r.snapshot_bytes = 10 * version;
+    r.pages_by_transform = {version, 2 * version, 3 * version, 4 * version, 5 * version};
+    r.blocked_ns = static_cast<std::int64_t>(1000 * version);
+    r.encode_ns = static_cast<std::int64_t>(2000 * version);
+    return r;
+  }
+  fs::path folder;
+};
+
+// Reads with plain HDF5 calls, apart from the code under test.
+std::vector<std::int64_t> column(const fs::path& file, const std::string& path) {
+  const hid_t f = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  EXPECT_GE(f, 0) << file;
+  const hid_t set = H5Dopen2(f, path.c_str(), H5P_DEFAULT);
+  EXPECT_GE(set, 0) << path;
+  const hid_t space = H5Dget_space(set);
+  std::vector<std::int64_t> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)));
+  const hid_t type = H5Dget_type(set);
+  if (H5Tget_class(type) == H5T_ENUM) {
+    std::vector<std::int8_t> small(values.size());
+    EXPECT_GE(H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, small.data()), 0);
+    std::copy(small.begin(), small.end(), values.begin());
+  } else if (!values.empty()) {
+    EXPECT_GE(H5Dread(set, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
+  }
+  H5Tclose(type);
+  H5Sclose(space);
+  H5Dclose(set);
+  H5Fclose(f);
+  return values;
+}
+
+std::int64_t number(const fs::path& file, const char* name, const char* object = "/") {
+  const hid_t f = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const hid_t attribute = H5Aopen_by_name(f, object, name, H5P_DEFAULT, H5P_DEFAULT);
+  std::int64_t value = -1;
+  EXPECT_GE(H5Aread(attribute, H5T_NATIVE_INT64, &value), 0) << name;
+  H5Aclose(attribute);
+  H5Fclose(f);
+  return value;
+}
+
+TEST_F(RecorderTest, EveryTableHasWhatWasRecordedAfterADrain) {
+  Recorder recorder(folder, info());
+  recorder.add(report(7), 1111);
+  recorder.add(TransferRecord{10, 20, 2, 7, 3, false, true, 4096});
+  recorder.add(TransferRecord{11, 21, 1, 7, 2, true, false, 4097});
+  recorder.add(CommitRecord{30, 7, 29});
+  recorder.add(FailureRecord{40, 2, -1, "connection reset"});
+  recorder.add(RecoveryRecord{50, 60, RecoveryMode::relaunch, 2, 6, "mirror on hub 2", 99});
+  recorder.drain();
+  const auto file = recorder.file();
+  EXPECT_THAT(column(file, "captures/time"), ElementsAre(1111));
+  EXPECT_THAT(column(file, "captures/rank"), ElementsAre(1));
+  EXPECT_THAT(column(file, "captures/version"), ElementsAre(7));
+  EXPECT_THAT(column(file, "captures/base"), ElementsAre(6));
+  EXPECT_THAT(column(file, "captures/region_bytes"), ElementsAre(1 << 20));
+  EXPECT_THAT(column(file, "captures/pages"), ElementsAre(64));
+  EXPECT_THAT(column(file, "captures/dirty_pages"), ElementsAre(7));
+  EXPECT_THAT(column(file, "captures/staged_bytes"), ElementsAre(700));
+  EXPECT_THAT(column(file, "captures/snapshot_bytes"), ElementsAre(70));
+  EXPECT_THAT(column(file, "captures/pages_by_transform"), ElementsAre(7, 14, 21, 28, 35));
+  EXPECT_THAT(column(file, "captures/blocked"), ElementsAre(7000));
+  EXPECT_THAT(column(file, "captures/encode"), ElementsAre(14000));
+  EXPECT_THAT(column(file, "transfers/begin"), ElementsAre(10, 11));
+  EXPECT_THAT(column(file, "transfers/end"), ElementsAre(20, 21));
+  EXPECT_THAT(column(file, "transfers/rank"), ElementsAre(2, 1));
+  EXPECT_THAT(column(file, "transfers/peer"), ElementsAre(3, 2));
+  EXPECT_THAT(column(file, "transfers/direction"), ElementsAre(0, 1));
+  EXPECT_THAT(column(file, "transfers/ok"), ElementsAre(1, 0));
+  EXPECT_THAT(column(file, "transfers/bytes"), ElementsAre(4096, 4097));
+  EXPECT_THAT(column(file, "commits/time"), ElementsAre(30));
+  EXPECT_THAT(column(file, "commits/version"), ElementsAre(7));
+  EXPECT_THAT(column(file, "commits/after_capture"), ElementsAre(29));
+  EXPECT_THAT(column(file, "failures/hub"), ElementsAre(2));
+  EXPECT_THAT(column(file, "failures/rank"), ElementsAre(-1));
+  EXPECT_THAT(column(file, "recoveries/begin"), ElementsAre(50));
+  EXPECT_THAT(column(file, "recoveries/end"), ElementsAre(60));
+  EXPECT_THAT(column(file, "recoveries/mode"), ElementsAre(2));
+  EXPECT_THAT(column(file, "recoveries/lost_rank"), ElementsAre(2));
+  EXPECT_THAT(column(file, "recoveries/version"), ElementsAre(6));
+  EXPECT_THAT(column(file, "recoveries/bytes"), ElementsAre(99));
+  EXPECT_EQ(number(file, "format_version"), 1);
+  EXPECT_EQ(number(file, "hub"), 1);
+  EXPECT_EQ(number(file, "hubs"), 4);
+  EXPECT_EQ(number(file, "ranks"), 3);
+  EXPECT_GT(number(file, "clock_wall_ns"), number(file, "clock_monotonic_ns"));
+}
+
+// Across chunk borders, both copies, and packing.
+TEST_F(RecorderTest, ManyDrainsKeepOrderAndStayPacked) {
+  constexpr std::int64_t drains = 400, rows = 3;
+  fs::path file;
+  std::uintmax_t largest = 0;
+  {
+    Recorder recorder(folder, info());
+    file = recorder.file();
+    for (std::int64_t i = 0; i < drains; ++i) {
+      for (std::int64_t j = 0; j < rows; ++j)
+        recorder.add(report(static_cast<Version>(i * rows + j + 1)), i * rows + j);
+      recorder.drain();
+      largest = std::max(largest, fs::file_size(file));
+      if (i % 50 == 0) {
+        ASSERT_THAT(column(file, "captures/time"), SizeIs((i + 1) * rows));
+      }
+    }
+  }
+  const auto times = column(file, "captures/time");
+  ASSERT_THAT(times, SizeIs(drains * rows));
+  for (std::int64_t i = 0; i < drains * rows; ++i) ASSERT_EQ(times[static_cast<std::size_t>(i)], i);
+  const auto transforms = column(file, "captures/pages_by_transform");
+  for (std::int64_t i = 0; i < drains * rows; ++i)
+    ASSERT_EQ(transforms[static_cast<std::size_t>(5 * i + 4)], 5 * (i + 1));
+  EXPECT_LT(largest, 3u << 20);
+  // Nothing but the one file is left.
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / "ranks"), {}), 1);
+}
+
+TEST_F(RecorderTest, AddsFromManyThreadsAllArrive) {
+  fs::path file;
+  {
+    Recorder recorder(folder, info());
+    file = recorder.file();
+    std::vector<std::jthread> threads;
+    for (std::uint64_t t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        for (std::uint64_t i = 0; i < 1000; ++i) recorder.add(CommitRecord{0, t * 1000 + i, 0});
+      });
+    }
+    for (int i = 0; i < 20; ++i) recorder.drain();
+    threads.clear();
+  }
+  auto versions = column(file, "commits/version");
+  std::sort(versions.begin(), versions.end());
+  ASSERT_THAT(versions, SizeIs(4000));
+  for (std::int64_t i = 0; i < 4000; ++i) ASSERT_EQ(versions[static_cast<std::size_t>(i)], i);
+}
+
+TEST_F(RecorderTest, TheProgramMayCloseHdf5BetweenDrains) {
+  Recorder recorder(folder, info());
+  recorder.add(CommitRecord{1, 1, 1});
+  recorder.drain();
+  ASSERT_GE(H5close(), 0);
+  recorder.add(CommitRecord{2, 2, 2});
+  recorder.drain();
+  ASSERT_GE(H5close(), 0);
+  EXPECT_THAT(column(recorder.file(), "commits/version"), ElementsAre(1, 2));
+}
+
+herr_t programs_handler(hid_t, void*) { return 0; }
+
+TEST_F(RecorderTest, TheProgramsErrorHandlerAndOpenFilesStay) {
+  int mark = 0;
+  H5Eset_auto2(H5E_DEFAULT, programs_handler, &mark);
+  const hid_t own = H5Fcreate((folder / "own.h5").c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  {
+    Recorder recorder(folder, info());
+    recorder.add(CommitRecord{1, 1, 1});
+    recorder.drain();
+  }
+  H5E_auto2_t handler = nullptr;
+  void* data = nullptr;
+  H5Eget_auto2(H5E_DEFAULT, &handler, &data);
+  EXPECT_EQ(handler, programs_handler);
+  EXPECT_EQ(data, &mark);
+  EXPECT_GE(H5Fclose(own), 0);
+}
+
+TEST_F(RecorderTest, ASpareThatTakesARankOver) {
+  auto spare = info();
+  spare.rank = -1;
+  spare.hub = 3;
+  Recorder recorder(folder, spare);
+  recorder.set_rank(2);
+  recorder.add(report(1), 5);
+  recorder.drain();
+  EXPECT_THAT(column(recorder.file(), "captures/rank"), ElementsAre(2));
+  EXPECT_EQ(number(recorder.file(), "rank"), -1);
+}
+
+TEST_F(RecorderTest, DrainsWhenDue) {
+  Recorder recorder(folder, info());
+  EXPECT_FALSE(recorder.drain_if_due(0));  // nothing waits
+  recorder.add(CommitRecord{1, 1, 1});
+  EXPECT_TRUE(recorder.drain_if_due(0));
+  recorder.add(CommitRecord{2, 2, 1});
+  EXPECT_FALSE(recorder.drain_if_due(3600'000'000'000));
+  recorder.add(FailureRecord{3, 1, 1, "gone"});
+  EXPECT_TRUE(recorder.drain_if_due(3600'000'000'000));
+  EXPECT_THAT(column(recorder.file(), "commits/version"), ElementsAre(1, 2));
+}
+
+TEST_F(RecorderTest, ADamagedHiddenCopyIsMadeAgain) {
+  Recorder recorder(folder, info());
+  recorder.add(CommitRecord{1, 1, 1});
+  recorder.drain();
+  recorder.add(CommitRecord{2, 2, 1});
+  recorder.drain();
+  for (const auto& entry : fs::directory_iterator(folder / "ranks")) {
+    if (entry.path() != recorder.file()) std::ofstream(entry.path(), std::ios::trunc) << "damaged";
+  }
+  recorder.add(CommitRecord{3, 3, 1});
+  EXPECT_THROW(recorder.drain(), Error);
+  EXPECT_THAT(column(recorder.file(), "commits/version"), ElementsAre(1, 2));
+  recorder.add(CommitRecord{4, 4, 1});
+  recorder.drain();
+  EXPECT_THAT(column(recorder.file(), "commits/version"), ElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(RecorderTest, ErrorsNameTheFile) {
+  std::ofstream(folder / "ranks") << "a file where a folder should be";
+  try {
+    Recorder recorder(folder, info());
+    FAIL() << "was not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), ErrorCategory::io);
+    EXPECT_THAT(error.what(), HasSubstr((folder / "ranks").string()));
+  }
+}
+
+class IndexTest : public RecorderTest {};
+
+TEST_F(IndexTest, LinksReachTheFilesOfEveryAttempt) {
+  auto run = info();
+  write_index(folder, run);  // before the files are there
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    run.attempt = attempt;
+    if (attempt > 0) write_index(folder, run);
+    write_index(folder, run);  // again: no harm
+    Recorder recorder(folder, run);
+    recorder.add(CommitRecord{1, static_cast<Version>(attempt + 10), 1});
+  }
+  EXPECT_THAT(column(folder / "trace.h5", "/attempts/0/hubs/1/commits/version"), ElementsAre(10));
+  EXPECT_THAT(column(folder / "trace.h5", "/attempts/1/hubs/1/commits/version"), ElementsAre(11));
+  const hid_t file = H5Fopen((folder / "trace.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  for (const char* hub : {"0", "1", "2", "3"}) {
+    EXPECT_GT(H5Lexists(file, (std::string("/attempts/1/hubs/") + hub).c_str(), H5P_DEFAULT), 0) << hub;
+  }
+  H5Fclose(file);
+  // Moved as a whole, it still reads.
+  const auto moved = folder.string() + "-moved";
+  fs::rename(folder, moved);
+  EXPECT_THAT(column(fs::path(moved) / "trace.h5", "/attempts/1/hubs/1/commits/version"), ElementsAre(11));
+  fs::rename(moved, folder);
+}
+
+TEST_F(IndexTest, AnotherRunReplacesAndAForeignFileStays) {
+  auto run = info();
+  run.attempt = 5;
+  write_index(folder, run);
+  run.run_id = "run-2";
+  run.attempt = 0;
+  write_index(folder, run);
+  hid_t file = H5Fopen((folder / "trace.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  EXPECT_GT(H5Lexists(file, "/attempts/0", H5P_DEFAULT), 0);
+  EXPECT_EQ(H5Lexists(file, "/attempts/5", H5P_DEFAULT), 0);
+  H5Fclose(file);
+  H5Fclose(H5Fcreate((folder / "trace.h5").c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+  try {
+    write_index(folder, run);
+    FAIL() << "was not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), ErrorCategory::format);
+    EXPECT_THAT(error.what(), HasSubstr("trace.h5"));
+  }
+}
+
+}  // namespace
+}  // namespace foreweave::trace
