@@ -9,7 +9,7 @@
 namespace foreweave::comm {
 
 struct Membership::Peer {
-  Nanoseconds heard = 0;   // on the counted clock, see count()
+  Nanoseconds heard = 0;  // on the counted clock, see count()
   bool alive = true;
 };
 
@@ -23,8 +23,8 @@ Membership::Membership(MembershipOptions options) : options_(options) {
 Membership::~Membership() = default;
 
 // Silence is counted on a clock of its own, on which the time between two looks weighs at most a quarter of
-// suspect_after. A process that was itself stopped for a minute has then heard nobody for a minute, but has not looked
-// either: it must read what waits for it before it calls everyone dead.
+// suspect_after. A process that was itself stopped for a minute has then heard nobody for a minute, but has not
+// looked either: it must read what waits for it before it calls everyone dead.
 Nanoseconds Membership::count(Nanoseconds now) {
   counted_ += std::clamp<Nanoseconds>(now - last_look_, 0, options_.suspect_after / 4);
   last_look_ = std::max(last_look_, now);
@@ -38,7 +38,7 @@ void Membership::begin(Epoch epoch, const std::vector<HubId>& watched, Nanosecon
   }
   epoch_ = epoch;
   last_look_ = now;
-  last_beat_ = now - options_.heartbeat_every;   // the first heartbeat is due at once
+  last_beat_ = now - options_.heartbeat_every;  // the first heartbeat is due at once
   peers_.clear();
   verdicts_.clear();
   for (const auto peer : watched) {

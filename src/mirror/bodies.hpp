@@ -19,7 +19,7 @@ struct SnapshotBegin {
   SnapshotId id;
   Version base = 0;
   std::uint64_t bytes = 0;
-  bool offer = false;   ///< no chunks follow: say "stored" when you have it, "refused, absent" when not
+  bool offer = false;  ///< no chunks follow: say "stored" when you have it, "refused, absent" when not
   Bytes encode() const;
   static SnapshotBegin decode(ByteView body);
 };
@@ -36,7 +36,7 @@ struct SnapshotEnd {
   TransferId transfer = 0;
   SnapshotId id;
   std::uint64_t bytes = 0;
-  Digest128 content;    ///< XXH3-128 of all bytes
+  Digest128 content;  ///< XXH3-128 of all bytes
   Bytes encode() const;
   static SnapshotEnd decode(ByteView body);
 };
@@ -49,23 +49,24 @@ struct SnapshotStored {
 };
 
 enum class Refusal : std::uint8_t {
-  absent = 1,         ///< the offered snapshot is not here: send it
-  base_missing = 2,   ///< the delta's base is not here: send the whole chain
-  broken = 3,         ///< bytes are missing, too many, or not what the digest says: send it again
-  store = 4,          ///< the store failed (full, over its budget): later, perhaps
-  unwanted = 5,       ///< this hub does not mirror that rank and did not ask for it
+  absent = 1,        ///< the offered snapshot is not here: send it
+  base_missing = 2,  ///< the delta's base is not here: send the whole chain
+  broken = 3,        ///< bytes are missing, too many, or not what the digest says: send it again
+  store = 4,         ///< the store failed (full, over its budget): later, perhaps
+  unwanted = 5,      ///< this hub does not mirror that rank and did not ask for it
 };
 
 struct SnapshotRefused {
   TransferId transfer = 0;
   SnapshotId id;
   Refusal reason{};
-  std::string text;     ///< for people; at most 1000 bytes
+  std::string text;  ///< for people; at most 1000 bytes
   Bytes encode() const;
   static SnapshotRefused decode(ByteView body);
 };
 
-/// All versions of a rank, newer than the committed one, that stand in enough places; told anew until they are committed.
+/// All versions of a rank, newer than the committed one, that stand in enough places; told anew until they are
+/// committed.
 struct VersionStored {
   static constexpr std::size_t max_versions = 256;
   Rank rank = 0;

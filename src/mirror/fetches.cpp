@@ -30,7 +30,7 @@ void Fetches::heard(HubId from, Rank rank, std::uint64_t bytes, Nanoseconds now)
   if (found == fetches_.end()) return;
   found->second.bytes += bytes;
   found->second.waiting_since = now;
-  found->second.patience = options_.retry_after;   // it is on its way
+  found->second.patience = options_.retry_after;  // it is on its way
 }
 
 bool Fetches::arrived(HubId from, SnapshotId id, Nanoseconds now) {

@@ -22,8 +22,8 @@ class Fetches {
   void start(HubId from, SnapshotId id, Nanoseconds now);
   bool wants(HubId from, Rank rank) const { return fetches_.contains({from, rank}); }
   bool wants(Rank rank) const;
-  /// Whether this link of a wanted chain has come since it was asked for. (An older copy in the store may be the damaged
-  /// one that the fetch is to replace.)
+  /// Whether this link of a wanted chain has come since it was asked for. (An older copy in the store may be the
+  /// damaged one that the fetch is to replace.)
   bool has(HubId from, SnapshotId id) const;
   void heard(HubId from, Rank rank, std::uint64_t bytes, Nanoseconds now);
   /// True when this completes a fetch.

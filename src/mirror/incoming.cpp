@@ -10,8 +10,8 @@ namespace foreweave::mirror {
 using comm::FrameType;
 
 struct Incoming::Transfer {
-  SnapshotBegin head;                       // of the newest transfer seen
-  std::unique_ptr<SnapshotWriter> writer;   // null: that transfer is over
+  SnapshotBegin head;                      // of the newest transfer seen
+  std::unique_ptr<SnapshotWriter> writer;  // null: that transfer is over
   StreamDigest digest;
   Nanoseconds began = 0;
 };
@@ -57,7 +57,7 @@ void Incoming::on_begin(HubId from, const SnapshotBegin& begin, Nanoseconds now)
     return;
   }
   auto& transfer = transfers_[{from, begin.id.rank}];
-  if (begin.transfer <= transfer.head.transfer) return;   // a repetition, or late
+  if (begin.transfer <= transfer.head.transfer) return;  // a repetition, or late
   transfer.head = begin;
   transfer.writer.reset();
   transfer.digest = StreamDigest();
@@ -74,8 +74,8 @@ void Incoming::on_begin(HubId from, const SnapshotBegin& begin, Nanoseconds now)
     return;
   }
   if (begin.base != 0 && !holds(store_, {begin.id.rank, begin.base})) {
-    const auto text = to_string(begin.id) + " is a delta against version " + std::to_string(begin.base) +
-                      ", which is not here";
+    const auto text =
+        to_string(begin.id) + " is a delta against version " + std::to_string(begin.base) + ", which is not here";
     outbox_.notice({MirrorEvent::Kind::refused, begin.id, from, 0, now, now, text});
     refuse(from, begin.transfer, begin.id, Refusal::base_missing, text);
     return;
@@ -92,13 +92,14 @@ void Incoming::on_chunk(HubId from, const SnapshotChunk& chunk, ByteView payload
   const auto found = transfers_.find({from, chunk.rank});
   if (found == transfers_.end()) return;
   auto& transfer = found->second;
-  if (chunk.transfer != transfer.head.transfer || !transfer.writer) return;   // refused, replaced or over
+  if (chunk.transfer != transfer.head.transfer || !transfer.writer) return;  // refused, replaced or over
   const auto written = transfer.writer->written();
-  if (chunk.offset < written) return;   // a repetition
+  if (chunk.offset < written) return;  // a repetition
   if (chunk.offset > written || payload.size() > transfer.head.bytes - written) {
     abandon(from, transfer, Refusal::broken,
-            "a chunk at " + std::to_string(chunk.offset) + " of " + std::to_string(payload.size()) + " bytes came after " +
-                std::to_string(written) + " of " + std::to_string(transfer.head.bytes) + " bytes",
+            "a chunk at " + std::to_string(chunk.offset) + " of " + std::to_string(payload.size()) +
+                " bytes came after " + std::to_string(written) + " of " + std::to_string(transfer.head.bytes) +
+                " bytes",
             now);
     return;
   }
@@ -115,7 +116,7 @@ void Incoming::on_chunk(HubId from, const SnapshotChunk& chunk, ByteView payload
 void Incoming::on_end(HubId from, const SnapshotEnd& end, Nanoseconds now) {
   if (!wanted_(from, end.id.rank)) return;
   auto& transfer = transfers_[{from, end.id.rank}];
-  if (end.transfer > transfer.head.transfer) {   // its beginning never came
+  if (end.transfer > transfer.head.transfer) {  // its beginning never came
     transfer.head = {end.transfer, end.id, 0, 0, false};
     transfer.writer.reset();
     refuse(from, end.transfer, end.id, Refusal::broken, "the end came without the beginning");
@@ -133,8 +134,9 @@ void Incoming::on_end(HubId from, const SnapshotEnd& end, Nanoseconds now) {
     abandon(from, transfer, Refusal::broken, "the content does not match its digest", now);
     return;
   }
-  if (head.base != 0 && !holds(store_, {head.id.rank, head.base})) {   // erased while this came
-    abandon(from, transfer, Refusal::base_missing, "the base, version " + std::to_string(head.base) + ", is gone", now);
+  if (head.base != 0 && !holds(store_, {head.id.rank, head.base})) {  // erased while this came
+    abandon(from, transfer, Refusal::base_missing, "the base, version " + std::to_string(head.base) + ", is gone",
+            now);
     return;
   }
   try {

@@ -1,6 +1,7 @@
 #pragma once
-// Incoming: receives snapshots, checks them and puts them into the store. One transfer at a time from each (peer, rank);
-// a newer one from there replaces it. Nothing is visible in the store before all of it is there and its digest is right.
+// Incoming: receives snapshots, checks them and puts them into the store. One transfer at a time from each (peer,
+// rank); a newer one from there replaces it. Nothing is visible in the store before all of it is there and its digest
+// is right.
 
 #include <cstdint>
 #include <functional>

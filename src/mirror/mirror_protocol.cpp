@@ -46,8 +46,8 @@ struct MirrorProtocol::State {
   bool wanted(HubId from, Rank rank) const {
     return fetches.wants(from, rank) || (mirrored_here(rank) && hub(rank) == from);
   }
-  // What the store lists is right for a mirror: the begin of the epoch erased whatever was not committed, and what has
-  // come since came from the rank itself.
+  // What the store lists is right for a mirror: the begin of the epoch erased whatever was not committed, and what
+  // has come since came from the rank itself.
   bool have(HubId from, SnapshotId id) const {
     return fetches.wants(from, id.rank) ? fetches.has(from, id) : holds(store, id);
   }
@@ -75,13 +75,13 @@ struct MirrorProtocol::State {
   Fetches fetches;
   Outgoing outgoing;
   Incoming incoming;
-  Ledger ledger;                                    // the coordinator's
+  Ledger ledger;  // the coordinator's
   Version committed = 0;
-  std::map<Version, std::set<HubId>> waiting_for;   // published versions: partners that do not have them yet
-  std::set<Version> stored;                         // published versions that stand in enough places
-  std::map<Version, Nanoseconds> published;         // when
+  std::map<Version, std::set<HubId>> waiting_for;  // published versions: partners that do not have them yet
+  std::set<Version> stored;                        // published versions that stand in enough places
+  std::map<Version, Nanoseconds> published;        // when
   Nanoseconds reported = 0, report_patience = 0;
-  Nanoseconds now = 0;                              // of the last call that told the time
+  Nanoseconds now = 0;  // of the last call that told the time
 };
 
 MirrorProtocol::MirrorProtocol(MirrorOptions options, Store& store, Outbox& outbox) {
@@ -120,12 +120,13 @@ void MirrorProtocol::begin(const View& view, std::optional<Rank> rank, Nanosecon
   bool sound = ranks > 0 && view.mirrored_by.size() == ranks && (!rank || inside(*rank));
   for (const auto& holders : view.mirrored_by) sound = sound && std::all_of(holders.begin(), holders.end(), inside);
   if (!sound || (rank && view.hub_of_rank[static_cast<std::size_t>(*rank)] != s.options.self)) {
-    throw Error(ErrorCategory::argument, operation,
-                "the view does not fit together: hub_of_rank and mirrored_by need one entry for each rank, mirrors must "
-                "be ranks, and this hub's rank must be its own");
+    throw Error(
+        ErrorCategory::argument, operation,
+        "the view does not fit together: hub_of_rank and mirrored_by need one entry for each rank, mirrors must "
+        "be ranks, and this hub's rank must be its own");
   }
   s.outgoing.clear();
-  s.incoming.clear();   // before erasing: unfinished writes go first
+  s.incoming.clear();  // before erasing: unfinished writes go first
   s.fetches.clear();
   s.waiting_for.clear();
   s.published.clear();
@@ -147,7 +148,7 @@ void MirrorProtocol::begin(const View& view, std::optional<Rank> rank, Nanosecon
 /// After a change of partners the committed version must stand on the new ones too. Those that have it say so.
 void MirrorProtocol::State::protect(Nanoseconds at) {
   const SnapshotId id{own(), view.committed};
-  if (!options.rank || view.committed == 0 || !holds(store, id)) return;   // absent: it will be fetched first
+  if (!options.rank || view.committed == 0 || !holds(store, id)) return;  // absent: it will be fetched first
   for (const auto partner : partners()) outgoing.mirror(partner, id, true, at);
 }
 
@@ -226,8 +227,9 @@ void MirrorProtocol::State::report(Nanoseconds at) {
 void MirrorProtocol::State::on_version_stored(HubId from, const VersionStored& told, Nanoseconds at) {
   if (!coordinates() || !known(told.rank) || hub(told.rank) != from) return;
   ledger.note(told.rank, told.versions);
-  if (commit_complete(at) || from == options.self) return;   // everyone was told
-  const bool late = std::any_of(told.versions.begin(), told.versions.end(), [&](Version v) { return v <= committed; });
+  if (commit_complete(at) || from == options.self) return;  // everyone was told
+  const bool late =
+      std::any_of(told.versions.begin(), told.versions.end(), [&](Version v) { return v <= committed; });
   if (late) outbox.send(from, FrameType::version_committed, VersionCommitted{committed}.encode(), {}, nullptr);
 }
 
@@ -256,8 +258,13 @@ bool MirrorProtocol::State::advance(Version version, Nanoseconds at) {
   const bool first = committed == view.committed;
   committed = version;
   const auto begun = published.find(version);
-  outbox.notice({MirrorEvent::Kind::committed, {own(), version}, options.self, 0,
-                 begun == published.end() ? at : begun->second, at, ""});
+  outbox.notice({MirrorEvent::Kind::committed,
+                 {own(), version},
+                 options.self,
+                 0,
+                 begun == published.end() ? at : begun->second,
+                 at,
+                 ""});
   waiting_for.erase(waiting_for.begin(), waiting_for.upper_bound(version));
   published.erase(published.begin(), published.upper_bound(version));
   stored.erase(stored.begin(), stored.upper_bound(version));
@@ -325,7 +332,7 @@ void MirrorProtocol::State::dispatch(const Frame& frame, Nanoseconds at) {
       break;
     case FrameType::heartbeat:
     case FrameType::goodbye:
-      break;   // the membership's
+      break;  // the membership's
   }
 }
 

@@ -24,23 +24,23 @@ struct Outgoing::Link {
 
 struct Outgoing::Stream {
   enum class Phase {
-    idle,       // no job begun
-    offered,    // asked whether the peer has the link; asked again when patience is over
-    sending,    // chunks go as the window allows
-    awaiting,   // the end went; the answer is due
-    resting,    // failed or cut off; offered again when patience is over
+    idle,      // no job begun
+    offered,   // asked whether the peer has the link; asked again when patience is over
+    sending,   // chunks go as the window allows
+    awaiting,  // the end went; the answer is due
+    resting,   // failed or cut off; offered again when patience is over
   };
   HubId to = 0;
   std::deque<Job> jobs;
   Phase phase = Phase::idle;
-  std::vector<Link> links;   // of the first job: itself, or its chain
-  std::size_t at = 0;        // the link under way
+  std::vector<Link> links;  // of the first job: itself, or its chain
+  std::size_t at = 0;       // the link under way
   bool chain = false;
   TransferId transfer = 0;
   std::uint64_t offset = 0;
   StreamDigest digest;
-  int breaks = 0;            // of this link
-  Nanoseconds began = 0;     // of the job
+  int breaks = 0;         // of this link
+  Nanoseconds began = 0;  // of the job
   Nanoseconds waiting_since = 0;
   Nanoseconds patience = 0;
   std::uint64_t job_bytes = 0;
@@ -110,7 +110,7 @@ void Outgoing::serve(HubId to, const Fetch& fetch, Nanoseconds now) {
   stream.to = to;
   const bool known = std::any_of(stream.jobs.begin(), stream.jobs.end(),
                                  [&](const Job& job) { return job.serve && job.fetch == fetch.number; });
-  if (known) return;   // under way; it has retries of its own
+  if (known) return;  // under way; it has retries of its own
   stream.jobs.push_back({fetch.id, true, false, fetch.number});
   if (stream.phase == Stream::Phase::idle) start(stream, now);
   pump(now);
@@ -172,8 +172,8 @@ bool Outgoing::pump_once(Stream& stream, Nanoseconds now) {
   const auto& link = stream.link();
   const auto all = link.bytes->view();
   if (stream.offset < all.size()) {
-    const auto piece = all.subspan(stream.offset, std::min<std::uint64_t>(options_.chunk_bytes,
-                                                                          all.size() - stream.offset));
+    const auto piece =
+        all.subspan(stream.offset, std::min<std::uint64_t>(options_.chunk_bytes, all.size() - stream.offset));
     const SnapshotChunk chunk{stream.transfer, link.id.rank, stream.offset};
     stream.digest.update(piece);
     outbox_.send(stream.to, FrameType::snapshot_chunk, chunk.encode(), piece, link.bytes);
@@ -190,7 +190,7 @@ bool Outgoing::pump_once(Stream& stream, Nanoseconds now) {
 }
 
 void Outgoing::pump(Nanoseconds now) {
-  for (bool more = true; more;) {   // a chunk of each stream in turn, so that no stream waits for another
+  for (bool more = true; more;) {  // a chunk of each stream in turn, so that no stream waits for another
     more = false;
     for (auto& [key, stream] : streams_) more = pump_once(stream, now) || more;
   }
@@ -200,7 +200,7 @@ void Outgoing::on_stored(HubId from, const SnapshotStored& stored, Nanoseconds n
   const auto found = streams_.find({from, stored.id.rank});
   if (found == streams_.end()) return;
   auto& stream = found->second;
-  if (stream.phase == Stream::Phase::idle || stream.link().id != stored.id) return;   // of an attempt that is over
+  if (stream.phase == Stream::Phase::idle || stream.link().id != stored.id) return;  // of an attempt that is over
   advance(stream, now);
   pump(now);
 }
@@ -215,8 +215,8 @@ void Outgoing::advance(Stream& stream, Nanoseconds now) {
   }
   const auto job = stream.jobs.front();
   const auto to = stream.to;
-  outbox_.notice({MirrorEvent::Kind::sent, job.id, to, stream.job_bytes, stream.began, now,
-                  stream.chain ? "whole chain" : ""});
+  outbox_.notice(
+      {MirrorEvent::Kind::sent, job.id, to, stream.job_bytes, stream.began, now, stream.chain ? "whole chain" : ""});
   stream.jobs.pop_front();
   start(stream, now);
   if (!job.serve) arrived_(to, job.id, now);
@@ -239,7 +239,7 @@ void Outgoing::on_refused(HubId from, const SnapshotRefused& refused, Nanosecond
   const auto found = streams_.find({from, refused.id.rank});
   if (found == streams_.end()) return;
   auto& stream = found->second;
-  if (stream.phase == Stream::Phase::idle || stream.transfer != refused.transfer) return;   // of an earlier attempt
+  if (stream.phase == Stream::Phase::idle || stream.transfer != refused.transfer) return;  // of an earlier attempt
   if (stream.phase == Stream::Phase::resting) return;
   if (refused.reason != Refusal::absent) {
     outbox_.notice({MirrorEvent::Kind::refused, refused.id, from, stream.offset, stream.began, now, refused.text});
@@ -253,7 +253,7 @@ void Outgoing::on_refused(HubId from, const SnapshotRefused& refused, Nanosecond
       if (!stream.chain) {
         send_chain(stream, now);
       } else if (stream.breaks++ < quick_retries) {
-        send_chain(stream, now);   // the peer lost a link that it had: from the start
+        send_chain(stream, now);  // the peer lost a link that it had: from the start
       } else {
         stream.at = 0;
         rest(stream, now);
@@ -298,7 +298,7 @@ void Outgoing::tick(Nanoseconds now) {
   for (auto& [key, stream] : streams_) {
     if (stream.phase == Stream::Phase::idle || stream.phase == Stream::Phase::sending) continue;
     if (stream.phase == Stream::Phase::awaiting && outbox_.pending_bytes(stream.to) > 0) {
-      stream.waiting_since = now;   // it has not even left
+      stream.waiting_since = now;  // it has not even left
       continue;
     }
     if (now - stream.waiting_since < stream.patience) continue;

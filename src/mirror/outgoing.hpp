@@ -27,14 +27,15 @@ class Outgoing {
 
   /// Everything that is under way is void (a new epoch).
   void clear();
-  /// Keeps a mirror fresh: sends the snapshot; its whole chain where the peer lacks the base. `offer` asks first whether
-  /// the peer has it already.
+  /// Keeps a mirror fresh: sends the snapshot; its whole chain where the peer lacks the base. `offer` asks first
+  /// whether the peer has it already.
   void mirror(HubId to, SnapshotId id, bool offer, Nanoseconds now);
   /// Answers a fetch: the whole chain, or "absent".
   void serve(HubId to, const Fetch& fetch, Nanoseconds now);
   void on_stored(HubId from, const SnapshotStored& stored, Nanoseconds now);
   void on_refused(HubId from, const SnapshotRefused& refused, Nanoseconds now);
-  /// What was on its way to the peer may be lost. Mirrors are offered again later, fetches are for the peer to repeat.
+  /// What was on its way to the peer may be lost. Mirrors are offered again later, fetches are for the peer to
+  /// repeat.
   void peer_lost(HubId peer, Nanoseconds now);
   void tick(Nanoseconds now);
 

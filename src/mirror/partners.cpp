@@ -8,17 +8,22 @@
 namespace foreweave::mirror {
 
 // Copies are dealt out in rounds, so that every rank gets its first partner before any gets its second, and the load
-// stays even: of the ranks on a node that has no copy yet, the next one in the ring that carries no more than its share.
-std::vector<std::vector<Rank>> choose_partners(Rank ranks, int copies, const std::vector<std::uint32_t>& node_of_rank) {
+// stays even: of the ranks on a node that has no copy yet, the next one in the ring that carries no more than its
+// share.
+std::vector<std::vector<Rank>> choose_partners(Rank ranks, int copies,
+                                               const std::vector<std::uint32_t>& node_of_rank) {
   if (ranks < 1 || copies < 0) {
-    throw Error(ErrorCategory::argument, "choose partners",
-                std::to_string(ranks) + " ranks and " + std::to_string(copies) + " copies: at least 1 and 0 are needed");
+    throw Error(
+        ErrorCategory::argument, "choose partners",
+        std::to_string(ranks) + " ranks and " + std::to_string(copies) + " copies: at least 1 and 0 are needed");
   }
   if (!node_of_rank.empty() && node_of_rank.size() != static_cast<std::size_t>(ranks)) {
     throw Error(ErrorCategory::argument, "choose partners",
                 "nodes of " + std::to_string(node_of_rank.size()) + " ranks were given for " + std::to_string(ranks));
   }
-  const auto node = [&](Rank rank) { return node_of_rank.empty() ? 0U : node_of_rank[static_cast<std::size_t>(rank)]; };
+  const auto node = [&](Rank rank) {
+    return node_of_rank.empty() ? 0U : node_of_rank[static_cast<std::size_t>(rank)];
+  };
   std::vector<std::vector<Rank>> partners(static_cast<std::size_t>(ranks));
   std::vector<int> load(static_cast<std::size_t>(ranks), 0);
   auto sorted = node_of_rank;
@@ -42,7 +47,7 @@ std::vector<std::vector<Rank>> choose_partners(Rank ranks, int copies, const std
         }
         const int carried = load[static_cast<std::size_t>(candidate)];
         best = std::min(best, {kind, carried, distance});
-        if (kind <= best_kind && carried <= round) break;   // no other can be better
+        if (kind <= best_kind && carried <= round) break;  // no other can be better
       }
       const auto partner = static_cast<Rank>((static_cast<std::int64_t>(rank) + std::get<2>(best)) % ranks);
       chosen.push_back(partner);

@@ -41,8 +41,8 @@ TEST(Membership, HungPeerWhoseConnectionStandsIsFound) {
   Membership members(options);
   Nanoseconds now = 0;
   members.begin(1, {1}, now);
-  EXPECT_TRUE(look(members, now, 60'000 * ms, {1}).empty());   // lives
-  const auto verdicts = look(members, now, 70'000 * ms, {});   // its process hangs: no report, only silence
+  EXPECT_TRUE(look(members, now, 60'000 * ms, {1}).empty());  // lives
+  const auto verdicts = look(members, now, 70'000 * ms, {});  // its process hangs: no report, only silence
   ASSERT_EQ(verdicts.size(), 1U);
   EXPECT_EQ(now, 63'000 * ms);
 }
@@ -67,7 +67,7 @@ TEST(Membership, GoodbyeIsNoFailure) {
   Nanoseconds now = 0;
   members.begin(1, {1, 2}, now);
   members.left(2);
-  members.reported_dead(2, "connection closed");   // what follows a goodbye
+  members.reported_dead(2, "connection closed");  // what follows a goodbye
   EXPECT_TRUE(look(members, now, 30'000 * ms, {1}).empty());
   EXPECT_FALSE(members.alive(2));
 }
@@ -75,7 +75,7 @@ TEST(Membership, GoodbyeIsNoFailure) {
 TEST(Membership, HeartbeatsAreDueToTheLivingAtTheirInterval) {
   Membership members(options);
   members.begin(1, {0, 1, 2, 3}, 0);
-  EXPECT_EQ(members.due(0), (std::vector<HubId>{1, 2, 3}));   // not to oneself
+  EXPECT_EQ(members.due(0), (std::vector<HubId>{1, 2, 3}));  // not to oneself
   EXPECT_TRUE(members.due(99 * ms).empty());
   members.reported_dead(1, "x");
   members.left(3);
@@ -88,11 +88,11 @@ TEST(Membership, OwnPauseKillsNobody) {
   Nanoseconds now = 0;
   members.begin(1, {1, 2}, now);
   EXPECT_TRUE(look(members, now, 1'000 * ms, {1, 2}).empty());
-  now += 60'000 * ms;   // this process was stopped; what its peers sent still waits in its sockets
+  now += 60'000 * ms;  // this process was stopped; what its peers sent still waits in its sockets
   EXPECT_TRUE(members.take_verdicts(now).empty());
   EXPECT_TRUE(look(members, now, now + 2'000 * ms, {1, 2}).empty());
   EXPECT_TRUE(members.alive(1) && members.alive(2));
-  EXPECT_EQ(look(members, now, now + 4'000 * ms, {1}).size(), 1U);   // and a silent one is still found
+  EXPECT_EQ(look(members, now, now + 4'000 * ms, {1}).size(), 1U);  // and a silent one is still found
 }
 
 TEST(Membership, RareLooksStillFindASilentPeer) {
@@ -114,7 +114,7 @@ TEST(Membership, EpochsOnlyGrowAndStartEveryoneAfresh) {
   EXPECT_EQ(members.epoch(), 4U);
   EXPECT_TRUE(members.alive(1) && members.alive(5));
   EXPECT_FALSE(members.alive(2));
-  EXPECT_TRUE(members.take_verdicts(100'001 * ms).empty());   // the old epoch's verdict went with it
+  EXPECT_TRUE(members.take_verdicts(100'001 * ms).empty());  // the old epoch's verdict went with it
 }
 
 TEST(Membership, OptionsThatCannotWorkAreRefused) {

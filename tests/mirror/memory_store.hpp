@@ -69,11 +69,11 @@ class MemoryStore final : public Store {
   }
   Version base_of(SnapshotId id) const { return snapshots_.at(id).base; }
 
-  std::uint64_t budget = ~std::uint64_t{0};   ///< of one snapshot being written, for failing in the middle
+  std::uint64_t budget = ~std::uint64_t{0};  ///< of one snapshot being written, for failing in the middle
   bool marker_fails = false;
   int open_writers = 0;
-  std::uint64_t changes = 0;                  ///< counts everything that changes what can be restored
-  std::function<void(SnapshotId, Version base, const Bytes&)> on_commit;   ///< a received snapshot becomes visible
+  std::uint64_t changes = 0;  ///< counts everything that changes what can be restored
+  std::function<void(SnapshotId, Version base, const Bytes&)> on_commit;  ///< a received snapshot becomes visible
   std::function<void()> on_list;
 
  private:

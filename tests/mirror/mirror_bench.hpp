@@ -33,7 +33,8 @@ struct Sent {
 class Bench;
 
 struct BenchHub final : mirror::Outbox {
-  BenchHub(Bench& in, mirror::MirrorOptions options) : bench(in), self(options.self), protocol(options, store, *this) {}
+  BenchHub(Bench& in, mirror::MirrorOptions options)
+      : bench(in), self(options.self), protocol(options, store, *this) {}
   void send(HubId to, FrameType type, Bytes body, ByteView payload, std::shared_ptr<const void>) override;
   std::uint64_t pending_bytes(HubId to) const override;
   void notice(const MirrorEvent& event) override { events.push_back(event); }
@@ -152,7 +153,7 @@ class Bench {
   std::deque<Sent> queue;
   std::vector<FrameType> log;
   std::uint64_t most_pending = 0;
-  std::function<bool(Sent&)> tamper;   ///< may change a message; false: it is lost
+  std::function<bool(Sent&)> tamper;  ///< may change a message; false: it is lost
 
  private:
   int copies_;

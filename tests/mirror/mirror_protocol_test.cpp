@@ -26,7 +26,7 @@ TEST(MirrorProtocol, EveryRankStoredOnItsPartnerIsCommittedEverywhere) {
   EXPECT_FALSE(bench.hub[0]->protocol.settled());
   bench.capture(1, 1, 0);
   bench.run();
-  EXPECT_EQ(bench.hub[1]->protocol.committed(), 0U);   // rank 2 has not captured yet
+  EXPECT_EQ(bench.hub[1]->protocol.committed(), 0U);  // rank 2 has not captured yet
   bench.capture(2, 1, 0);
   bench.run();
   expect_committed(bench, 1);
@@ -79,7 +79,7 @@ TEST(MirrorProtocol, EmptySnapshotAndSizesAroundTheChunk) {
 TEST(MirrorProtocol, UnsentBytesStayWithinTheWindow) {
   Bench bench(3, 3, 2);
   for (Version v = 1; v <= 4; ++v) bench.capture(0, v, v - 1, 5'000);
-  EXPECT_EQ(bench.most_pending, 300U);   // the window is 250, a chunk 100
+  EXPECT_EQ(bench.most_pending, 300U);  // the window is 250, a chunk 100
   bench.run();
   EXPECT_EQ(bench.most_pending, 300U);
   EXPECT_EQ(bench.hub[0]->count(Kind::sent), 8);
@@ -93,7 +93,7 @@ TEST(MirrorProtocol, DeltaWithoutItsBaseBringsTheWholeChain) {
   bench.run();
   expect_committed(bench, 2);
   bench.hub[1]->store.erase({0, 1});
-  bench.hub[1]->store.erase({0, 2});   // the partner's memory was lost
+  bench.hub[1]->store.erase({0, 2});  // the partner's memory was lost
   bench.capture_all(3, 2);
   bench.run();
   expect_committed(bench, 3);
@@ -111,7 +111,7 @@ TEST(MirrorProtocol, SnapshotThatIsFoldedOnItsWayStillArrivesWhole) {
   bench.run();
   const auto delta = bench.capture(0, 2, 1, 2'000);
   bench.step();
-  bench.hub[0]->store.put({0, 2}, 0, blob(3'000, 77));   // folded while it is sent
+  bench.hub[0]->store.put({0, 2}, 0, blob(3'000, 77));  // folded while it is sent
   bench.hub[0]->store.erase({0, 1});
   bench.capture(1, 2, 1);
   bench.run();
@@ -129,7 +129,7 @@ TEST(MirrorProtocol, FoldingBetweenListingAndOpeningIsNoticed) {
   store.put({0, 2}, 1, blob(300, 4));
   int calls = 0;
   store.on_list = [&] {
-    if (++calls == 3) store.put({0, 2}, 0, folded);   // after the listing that publish and load took
+    if (++calls == 3) store.put({0, 2}, 0, folded);  // after the listing that publish and load took
   };
   bench.hub[0]->protocol.publish(2, bench.now);
   store.on_list = nullptr;
@@ -165,7 +165,7 @@ TEST(MirrorProtocol, DamagedTruncatedAndReorderedTransfersAreNeverVisible) {
     bench.capture_all(1, 0);
     bench.run(10 * ms);
     EXPECT_EQ(left, 0);
-    expect_committed(bench, 1);   // a broken transfer is told and sent again at once
+    expect_committed(bench, 1);  // a broken transfer is told and sent again at once
     EXPECT_EQ(bench.hub[1]->store.open_writers, 0);
   }
 }
@@ -179,7 +179,7 @@ TEST(MirrorProtocol, LostAnswersAreAskedForAndNothingIsSentTwice) {
   EXPECT_EQ(bench.hub[0]->protocol.committed(), 0U);
   bench.run(1'000 * ms);
   expect_committed(bench, 1);
-  EXPECT_EQ(bench.hub[0]->protocol.bytes_sent(), 350U);   // an offer was enough
+  EXPECT_EQ(bench.hub[0]->protocol.bytes_sent(), 350U);  // an offer was enough
 }
 
 TEST(MirrorProtocol, LostCommitNewsAreTold) {
@@ -198,13 +198,13 @@ TEST(MirrorProtocol, VersionsMayBeSkipped) {
   bench.capture(0, 1, 0);
   bench.capture(0, 2, 1);
   bench.capture(0, 4, 2);
-  bench.capture(1, 2, 0);   // never captured 1
+  bench.capture(1, 2, 0);  // never captured 1
   bench.run();
   EXPECT_EQ(bench.hub[0]->protocol.committed(), 2U);
   EXPECT_EQ(bench.hub[1]->protocol.committed(), 2U);
   bench.capture(1, 3, 2);
   bench.run();
-  EXPECT_EQ(bench.hub[0]->protocol.committed(), 2U);   // rank 0 has no 3, rank 1 no 4
+  EXPECT_EQ(bench.hub[0]->protocol.committed(), 2U);  // rank 0 has no 3, rank 1 no 4
   bench.capture(1, 4, 3);
   bench.run();
   expect_committed(bench, 4);
@@ -222,7 +222,7 @@ TEST(MirrorProtocol, FramesOfAnotherEpochDoNothing) {
   bench.run();
   const auto listed = bench.hub[1]->store.list().size();
   bench.hub[1]->store.erase({0, 1});
-  bench.queue = old;   // what was under way in epoch 1 arrives in epoch 2
+  bench.queue = old;  // what was under way in epoch 1 arrives in epoch 2
   bench.run();
   EXPECT_EQ(bench.hub[1]->store.list().size(), listed - 1);
   EXPECT_EQ(bench.hub[1]->store.open_writers, 0);
@@ -257,7 +257,7 @@ TEST(MirrorProtocol, SpareFetchesTheChainBecomesTheRankAndEverythingIsMirroredAg
   bench.run();
   expect_committed(bench, 3);
   const auto lost = *bench.hub[1]->store.find({1, 3});
-  bench.hub[1].reset();   // rank 1 dies; its mirror is at hub 2, and it held rank 0's
+  bench.hub[1].reset();  // rank 1 dies; its mirror is at hub 2, and it held rank 0's
   for (const HubId h : {0U, 2U}) bench.hub[h]->protocol.peer_lost(1);
   bench.view.epoch = 2;
   bench.view.committed = 3;
@@ -265,7 +265,7 @@ TEST(MirrorProtocol, SpareFetchesTheChainBecomesTheRankAndEverythingIsMirroredAg
   bench.begin();
   bench.run(100 * ms);
   EXPECT_FALSE(bench.hub[3]->store.find({1, 3}) != nullptr);
-  ASSERT_NE(bench.hub[3]->store.find({0, 3}), nullptr);   // rank 0 has a mirror again, by its chain
+  ASSERT_NE(bench.hub[3]->store.find({0, 3}), nullptr);  // rank 0 has a mirror again, by its chain
   EXPECT_EQ(bench.hub[3]->store.base_of({0, 3}), 2U);
   bench.hub[3]->protocol.fetch(2, {1, 3}, bench.now);
   bench.run(100 * ms);
@@ -284,7 +284,7 @@ TEST(MirrorProtocol, OwnHubFetchesItsChainFromItsPartner) {
   bench.run();
   auto& store = bench.hub[0]->store;
   const auto right = *store.find({0, 2});
-  store.put({0, 2}, 1, blob(350, 1));   // damaged
+  store.put({0, 2}, 1, blob(350, 1));  // damaged
   int lost = 2;
   bench.tamper = [&](Sent& m) { return !(m.type == FrameType::snapshot_chunk && m.from == 1 && lost-- > 0); };
   bench.hub[0]->protocol.fetch(1, {0, 2}, bench.now);
@@ -342,7 +342,8 @@ TEST(MirrorProtocol, FullPartnerStoreIsTriedAgain) {
   EXPECT_GE(bench.hub[0]->count(Kind::refused), 1);
   EXPECT_EQ(bench.hub[1]->store.open_writers, 0);
   bool named = false;
-  for (const auto& event : bench.hub[0]->events) named = named || event.note.find("No space left") != std::string::npos;
+  for (const auto& event : bench.hub[0]->events)
+    named = named || event.note.find("No space left") != std::string::npos;
   EXPECT_TRUE(named);
   bench.hub[1]->store.budget = 10'000;
   bench.run(4'000 * ms);
@@ -372,7 +373,7 @@ TEST(MirrorProtocol, StrangersAndLiarsAreRefused) {
     bench.run();
   };
   const auto before = bench.hub[1]->store.list().size();
-  ByteWriter begin;   // hub 3 is no rank: a snapshot of rank 0 from it is not taken
+  ByteWriter begin;  // hub 3 is no rank: a snapshot of rank 0 from it is not taken
   begin.put(std::uint64_t{1000}), begin.put(Rank{0}), begin.put(Version{9}), begin.put(Version{0});
   begin.put(std::uint64_t{0}), begin.put(std::uint8_t{0});
   inject(3, 1, FrameType::snapshot_begin, begin.bytes());
@@ -380,12 +381,12 @@ TEST(MirrorProtocol, StrangersAndLiarsAreRefused) {
   EXPECT_EQ(bench.hub[1]->store.list().size(), before);
   ByteWriter committed;
   committed.put(Version{9});
-  inject(2, 1, FrameType::version_committed, committed.bytes());   // not the coordinator
+  inject(2, 1, FrameType::version_committed, committed.bytes());  // not the coordinator
   EXPECT_EQ(bench.hub[1]->protocol.committed(), 1U);
   ByteWriter stored;
   stored.put(Rank{1}), stored.put(std::uint32_t{1}), stored.put(Version{9});
-  inject(2, 0, FrameType::version_stored, stored.bytes());   // not rank 1's hub
-  inject(2, 0, FrameType::version_stored, Bytes(3));         // damaged
+  inject(2, 0, FrameType::version_stored, stored.bytes());  // not rank 1's hub
+  inject(2, 0, FrameType::version_stored, Bytes(3));        // damaged
   EXPECT_EQ(bench.hub[0]->events.back().kind, Kind::refused);
   EXPECT_EQ(bench.hub[0]->protocol.committed(), 1U);
 }
@@ -415,7 +416,7 @@ TEST(MirrorProtocol, WhatIsNoLongerMirroredHereGoesWithTheFirstCommit) {
   bench.view.mirrored_by = {{2}, {3}, {0}, {1}};
   bench.begin();
   bench.run();
-  EXPECT_NE(bench.hub[1]->store.find({0, 1}), nullptr);   // until it is certain that the others have theirs
+  EXPECT_NE(bench.hub[1]->store.find({0, 1}), nullptr);  // until it is certain that the others have theirs
   EXPECT_NE(bench.hub[2]->store.find({0, 1}), nullptr);
   bench.capture_all(2, 1);
   bench.run();
@@ -426,16 +427,16 @@ TEST(MirrorProtocol, WhatIsNoLongerMirroredHereGoesWithTheFirstCommit) {
 TEST(MirrorProtocol, WrongCommandsAreRefusedByName) {
   Bench bench(2, 2, 1);
   auto& protocol = bench.hub[0]->protocol;
-  EXPECT_THROW(protocol.publish(3, bench.now), Error);   // not in the store
+  EXPECT_THROW(protocol.publish(3, bench.now), Error);  // not in the store
   bench.capture_all(1, 0);
   bench.run();
-  EXPECT_THROW(protocol.publish(1, bench.now), Error);   // committed
+  EXPECT_THROW(protocol.publish(1, bench.now), Error);  // committed
   auto view = bench.view;
-  EXPECT_THROW(protocol.begin(view, 0, bench.now), Error);   // the same epoch
+  EXPECT_THROW(protocol.begin(view, 0, bench.now), Error);  // the same epoch
   view.epoch = 2;
-  EXPECT_THROW(protocol.begin(view, 0, bench.now), Error);   // behind the committed version
+  EXPECT_THROW(protocol.begin(view, 0, bench.now), Error);  // behind the committed version
   view.committed = 1;
-  EXPECT_THROW(protocol.begin(view, 1, bench.now), Error);   // rank 1 is hub 1
+  EXPECT_THROW(protocol.begin(view, 1, bench.now), Error);  // rank 1 is hub 1
   view.mirrored_by.pop_back();
   EXPECT_THROW(protocol.begin(view, 0, bench.now), Error);
   EXPECT_EQ(protocol.committed(), 1U);

@@ -17,12 +17,12 @@ TEST(Partners, OneNodeIsARing) {
   EXPECT_EQ(choose_partners(4, 2, {}), (Partners{{1, 2}, {2, 3}, {3, 0}, {0, 1}}));
   EXPECT_EQ(choose_partners(3, 0, {}), (Partners{{}, {}, {}}));
   EXPECT_EQ(choose_partners(1, 2, {}), (Partners{{}}));
-  EXPECT_EQ(choose_partners(2, 5, {}), (Partners{{1}, {0}}));   // no more than there are
+  EXPECT_EQ(choose_partners(2, 5, {}), (Partners{{1}, {0}}));  // no more than there are
 }
 
 TEST(Partners, AnotherNodeIsPreferredAndTheLoadIsEven) {
   EXPECT_EQ(choose_partners(4, 1, {0, 0, 1, 1}), (Partners{{2}, {3}, {0}, {1}}));
-  EXPECT_EQ(choose_partners(3, 1, {0, 0, 1}), (Partners{{2}, {2}, {0}}));   // the only rank elsewhere carries two
+  EXPECT_EQ(choose_partners(3, 1, {0, 0, 1}), (Partners{{2}, {2}, {0}}));  // the only rank elsewhere carries two
 }
 
 TEST(Partners, ManyShapes) {
@@ -46,7 +46,7 @@ TEST(Partners, ManyShapes) {
             for (const auto p : mine) nodes_of.insert(node[static_cast<std::size_t>(p)]);
             EXPECT_EQ(nodes_of.size(), std::min(used.size(), mine.size() + 1)) << "as many nodes as there are";
           }
-          if (static_cast<Rank>(nodes) > 0 && ranks % static_cast<Rank>(nodes) == 0) {   // equal nodes: even load
+          if (static_cast<Rank>(nodes) > 0 && ranks % static_cast<Rank>(nodes) == 0) {  // equal nodes: even load
             std::map<Rank, int> load;
             for (const auto& mine : partners) {
               for (const auto p : mine) ++load[p];

@@ -28,14 +28,17 @@ class Membership {
   /// Error(state) otherwise.
   void begin(Epoch epoch, const std::vector<HubId>& watched, Nanoseconds now);
   Epoch epoch() const;
-  void heard(HubId from, Nanoseconds now);                       ///< any frame is a sign of life; the dead stay dead
-  void reported_dead(HubId peer, const std::string& reason);     ///< transport or MPI says so
-  void left(HubId peer);                                         ///< goodbye: no longer alive, and no verdict
+  void heard(HubId from, Nanoseconds now);                    ///< any frame is a sign of life; the dead stay dead
+  void reported_dead(HubId peer, const std::string& reason);  ///< transport or MPI says so
+  void left(HubId peer);                                      ///< goodbye: no longer alive, and no verdict
   /// Peers that a heartbeat is due to now.
   std::vector<HubId> due(Nanoseconds now);
-  struct Verdict { HubId peer; std::string reason; };
-  /// Newly dead since the last call. To be called often: silence is counted between calls, and one interval counts for
-  /// at most a quarter of suspect_after, so that a process that was itself stopped does not call its peers dead.
+  struct Verdict {
+    HubId peer;
+    std::string reason;
+  };
+  /// Newly dead since the last call. To be called often: silence is counted between calls, and one interval counts
+  /// for at most a quarter of suspect_after, so that a process that was itself stopped does not call its peers dead.
   std::vector<Verdict> take_verdicts(Nanoseconds now);
   bool alive(HubId peer) const;
 
