@@ -237,6 +237,8 @@ std::vector<Row> make_table() {
                        "folder of the host tier; it outlives the job", non_empty_line));
   t.push_back(text_row("file_store", "folder", &Options::file_store, "a folder, or empty for no file tier",
                        "folder of the node-local file tier", any_line));
+  t.push_back(count_row<std::uint64_t>("every", &Options::every, 0, u64_max,
+                                       "steps between two checkpoints of Context::step(); 0: only explicit ones"));
   t.push_back(count_row<std::uint64_t>("file_every", &Options::file_every, 1, u64_max,
                                        "every n-th committed version goes to the file tier"));
   t.push_back(bytes_row("host_budget", &Options::host_budget, "limit of the host tier of one process; 0: none"));
@@ -254,7 +256,6 @@ std::vector<Row> make_table() {
   t.push_back(text_row("ucx_net_devices", "list", &Options::ucx_net_devices,
                        "UCX devices separated by commas, or empty: UCX chooses",
                        "UCX_NET_DEVICES of Foreweave's own UCX context", any_line));
-  t.push_back(bool_row("survivable", &Options::survivable, "connections that outlive the death of a peer"));
   t.push_back(seconds_row("heartbeat", &Options::heartbeat, 0.001, 3600, "time between two heartbeats"));
   t.push_back(seconds_row("suspect_after", &Options::suspect_after, 0.01, 86400,
                           "silence after which a hub is taken for dead"));
@@ -291,7 +292,8 @@ std::vector<Row> make_table() {
       "what follows the loss of a rank; auto: in place where MPI can, else by relaunch"));
   t.push_back(bool_row("progress", &Options::progress, "a progress line on rank 0, when stderr is a terminal"));
   t.push_back(text_row("fault", "plan", &Options::fault,
-                       "kill:rank=R,step=N[,memory=lost|kept][,attempt=A], several separated by ';', or empty",
+                       "kill:rank=R,step=N[,after=MS][,memory=lost|kept][,attempt=A] (or version=V for step=N), "
+                       "several separated by ';', or empty",
                        "faults to inject, for tests and demonstrations", [](std::string_view text) {
                          try {
                            (void)parse_faults(text);
@@ -302,6 +304,9 @@ std::vector<Row> make_table() {
                        }));
   t.push_back(count_row<std::uint32_t>("attempt", &Options::attempt, 0, u32_max - 1,
                                        "number of this start of the job; set by foreweave-run"));
+  t.back().internal = true;
+  t.push_back(count_row<std::uint64_t>("died_at", &Options::died_at, 0, u64_max,
+                                       "when the death was seen, CLOCK_MONOTONIC in ns; set by foreweave-run"));
   t.back().internal = true;
   t.push_back(text_row("run_id", "name", &Options::run_id, "letters, digits and . _ - (not first), at most 128",
                        "name of this run, the same over its attempts; set by foreweave-run",
@@ -568,7 +573,8 @@ std::vector<FaultPlan> parse_faults(std::string_view text) {
   const auto refuse = [&](std::string_view part) {
     throw Error(
         ErrorCategory::argument, "fault plan '" + std::string(text) + "'",
-        "'" + std::string(part) + "' is not understood; a plan is kill:rank=R,step=N[,memory=lost|kept][,attempt=A]");
+        "'" + std::string(part) + "' is not understood; a plan is kill:rank=R,step=N[,after=MS][,memory=lost|kept][,attempt=A], or "
+                                      "with version=V for step=N");
   };
   std::string_view rest = trimmed(text);
   while (!rest.empty()) {
@@ -578,7 +584,7 @@ std::vector<FaultPlan> parse_faults(std::string_view text) {
     if (!one.starts_with("kill:")) refuse(one);
     one.remove_prefix(5);
     FaultPlan plan;
-    bool has_rank = false, has_step = false;
+    bool has_rank = false;
     while (!one.empty()) {
       const auto part = trimmed(one.substr(0, one.find(',')));
       one = one.find(',') == one.npos ? std::string_view{} : one.substr(one.find(',') + 1);
@@ -590,18 +596,21 @@ std::vector<FaultPlan> parse_faults(std::string_view text) {
         if (!number || *number < 0) refuse(part);
         (name == "rank" ? plan.rank : plan.attempt) = *number;
         has_rank = has_rank || name == "rank";
-      } else if (name == "step") {
+      } else if (name == "step" || name == "version") {
         const auto number = parse_number<std::uint64_t>(value);
-        if (!number) refuse(part);
-        plan.step = *number;
-        has_step = true;
+        if (!number || *number == 0) refuse(part);
+        (name == "step" ? plan.step : plan.version) = *number;
+      } else if (name == "after") {
+        const auto number = parse_number<double>(value);
+        if (!number || !(*number >= 0)) refuse(part);
+        plan.after_ms = *number;
       } else if (name == "memory" && (value == "lost" || value == "kept")) {
         plan.memory_lost = value == "lost";
       } else {
         refuse(part);
       }
     }
-    if (!has_rank || !has_step) refuse(whole);
+    if (!has_rank || (plan.step == 0) == (plan.version == 0)) refuse(whole);
     plans.push_back(plan);
   }
   return plans;

@@ -75,7 +75,8 @@ const Table recoveries{"recoveries",
                         {"lost_rank", Kind::i32, "1", "the rank that was lost; -1: not known"},
                         {"version", Kind::u64, "1", "version that was restored"},
                         {"source", Kind::text, "1", "where the state came from"},
-                        {"bytes", Kind::u64, "B", "bytes restored"}}};
+                        {"bytes", Kind::u64, "B", "bytes restored"},
+                        {"lost_steps", Kind::u64, "1", "steps that had to be computed again"}}};
 
 template <std::size_t N>
 Handle enum_type(const std::array<const char*, N>& names) {
@@ -301,6 +302,7 @@ void append_rows(hid_t file, const Rows& rows) {
     to.u64("version", [&](auto i) { return r[i].version; });
     to.text("source", [&](auto i) { return r[i].source.c_str(); });
     to.u64("bytes", [&](auto i) { return r[i].bytes; });
+    to.u64("lost_steps", [&](auto i) { return r[i].lost_steps; });
   }
 }
 

@@ -126,13 +126,13 @@ TEST(Options, CommandLineNamesTheFileOverTheEnvironment) {
 
 TEST(Options, TakesItsArgumentsAndLeavesTheOthers) {
   Arguments arguments({"-n", "3", "--foreweave-job", "demo", "input.toml", "--foreweave-progress", "1",
-                       "--foreweave-survivable", "off", "--foreweave-max-chain=5", "--", "--foreweave-copies=2"});
+                       "--foreweave-progress", "off", "--foreweave-max-chain=5", "--", "--foreweave-copies=2"});
   const auto options = Options::from(arguments.argc, arguments.argv);
   EXPECT_THAT(arguments.left(), ElementsAre("-n", "3", "input.toml", "1", "--", "--foreweave-copies=2"));
   EXPECT_EQ(arguments.argv[arguments.argc], nullptr);
   EXPECT_EQ(options.job, "demo");
   EXPECT_TRUE(options.progress);
-  EXPECT_FALSE(options.survivable);
+  EXPECT_FALSE(options.progress);
   EXPECT_EQ(options.max_chain, 5u);
   EXPECT_EQ(options.copies, 1u);
 }
@@ -285,9 +285,13 @@ TEST(Faults, PlansAreRead) {
   EXPECT_EQ(plans[1].step, 7u);
   EXPECT_TRUE(plans[1].memory_lost);
   EXPECT_EQ(plans[1].attempt, 1);
+  const auto late = parse_faults("kill:rank=0,version=3,after=1.5");
+  ASSERT_EQ(late.size(), 1u);
+  EXPECT_EQ(late[0].version, 3u);
+  EXPECT_EQ(late[0].after_ms, 1.5);
   EXPECT_TRUE(parse_faults("").empty());
   for (const auto* bad : {"kill", "kill:", "kill:rank=1", "kill:step=1", "kill:rank=-1,step=1", "kill:rank=1,step=x",
-                          "kill:rank=1,step=1,memory=half", "hang:rank=1,step=1", "kill:rank=1,step=1,colour=red"}) {
+                          "kill:rank=1,step=1,memory=half", "kill:rank=1,step=1,version=1", "kill:rank=1,version=1,after=-1", "hang:rank=1,step=1", "kill:rank=1,step=1,colour=red"}) {
     EXPECT_THAT(refusal([&] { parse_faults(bad); }), HasSubstr("kill:rank=R,step=N")) << bad;
   }
 }

@@ -25,14 +25,18 @@ enum class RecoverChoice : std::uint8_t {
   none,        ///< a lost rank ends the job
 };
 
-/// One planned fault, for tests and demonstrations: the process of `rank` kills itself in step `step`.
+/// One planned fault, for tests and demonstrations: the process that began as `rank` kills itself in step `step`, or
+/// when its capture of `version` begins; `after_ms` later, so that any moment of a capture or commit can be hit.
 struct FaultPlan {
   int rank = 0;
-  std::uint64_t step = 0;
+  std::uint64_t step = 0;      ///< 0: by version
+  std::uint64_t version = 0;   ///< 0: by step
+  double after_ms = 0;
   bool memory_lost = false;    ///< its host tier is erased first, as if the node had gone
   int attempt = 0;             ///< only in this attempt of the job, so that a relaunch does not die again
 };
-/// "kill:rank=1,step=60[,memory=lost|kept][,attempt=0]", several separated by ';'. Empty: none.
+/// "kill:rank=1,step=60[,after=MS][,memory=lost|kept][,attempt=0]" or with version=V for step=N; several separated by
+/// ';'. Empty: none.
 /// Throws Error(argument) naming the part that is wrong.
 std::vector<FaultPlan> parse_faults(std::string_view text);
 
@@ -43,6 +47,7 @@ struct Options {
   std::string job = "default";
   std::string store;                      ///< host tier folder; set by the constructor to /dev/shm/foreweave-<uid>
   std::string file_store;                 ///< empty: no file tier
+  std::uint64_t every = 10;               ///< steps between two checkpoints of Context::step(), 0: only explicit ones
   std::uint64_t file_every = 1;           ///< every n-th committed version goes to the file tier
   std::uint64_t host_budget = 0;          ///< bytes, 0: none
   std::uint32_t copies = 1;               ///< partner copies of each snapshot
@@ -52,7 +57,6 @@ struct Options {
   TransportChoice transport = TransportChoice::ucx;
   std::string ucx_tls = "tcp,self";
   std::string ucx_net_devices;            ///< empty: UCX chooses
-  bool survivable = true;
   double heartbeat = 0.1;                 ///< seconds between two heartbeats
   double suspect_after = 3;               ///< seconds of silence after which a hub is taken for dead
   double commit_wait = 60;                ///< seconds one call may wait for versions in flight
@@ -66,6 +70,7 @@ struct Options {
   bool progress = false;
   std::string fault;                      ///< see parse_faults()
   std::uint32_t attempt = 0;              ///< given by foreweave-run
+  std::uint64_t died_at = 0;              ///< given by foreweave-run: when it saw the death, CLOCK_MONOTONIC in ns
   std::string run_id;                     ///< given by foreweave-run; empty: the context makes one
   std::string options_file;
 

@@ -32,6 +32,7 @@ struct RecoveryRecord {
   Version version = 0;                ///< stepped back to
   std::string source;                 ///< "own memory", "mirror on hub 2", "file"
   std::uint64_t bytes = 0;
+  std::uint64_t lost_steps = 0;       ///< steps that have to be computed again
 };
 
 /// A run's identity, root attributes of each file.
