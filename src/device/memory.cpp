@@ -74,7 +74,7 @@ void fill_async(void* to, unsigned char value, std::uint64_t bytes, StreamHandle
   if (bytes > 0) device_backend::fill_async(to, value, bytes, stream);
 }
 
-void copy(void* to, const void* from, std::uint64_t bytes, StreamHandle stream) {
+void copy_and_wait(void* to, const void* from, std::uint64_t bytes, StreamHandle stream) {
   if (bytes == 0) return;
   // Copies between host pointers need no CUDA, but pinned memory may have work of the stream still on it.
   if (memory_space_of(to) == MemorySpace::host && memory_space_of(from) == MemorySpace::host) {

@@ -74,6 +74,6 @@ void copy_async(void* to, const void* from, std::uint64_t bytes, StreamHandle st
 void fill_async(void* to, unsigned char value, std::uint64_t bytes, StreamHandle stream);
 
 /// As copy_async, and waits. Of host memory alone it is a memcpy and needs no CUDA.
-void copy(void* to, const void* from, std::uint64_t bytes, StreamHandle stream = nullptr);
+void copy_and_wait(void* to, const void* from, std::uint64_t bytes, StreamHandle stream = nullptr);
 
 }  // namespace foreweave
