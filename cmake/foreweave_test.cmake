@@ -1,5 +1,6 @@
 # foreweave_add_test(FILE): one GoogleTest binary per file, and its CTest entries. The rules of names are in
 # tests/CMakeLists.txt.
+include_guard(GLOBAL)  # read once, at the top: tests, examples and benchmarks all have tests
 option(FOREWEAVE_TEST_REAL_CUDA "Link the *_cuda_test binaries with the real CUDA backend, not the emulated one" OFF)
 if(FOREWEAVE_TEST_REAL_CUDA AND NOT FOREWEAVE_WITH_CUDA)
   message(FATAL_ERROR "FOREWEAVE_TEST_REAL_CUDA=ON needs the CUDA backend: configure with the preset 'cuda'.")

@@ -1,0 +1,152 @@
+// 3-D Gray-Scott reaction-diffusion over MPI.
+//
+//   mpirun -n 3 gray_scott settings.toml [--steps N] [--output DIR] [--plain] [--progress]
+//
+// Writes DIR/fields_STEP.vtkhdf (ParaView opens them) and DIR/summary.json.
+
+#include <mpi.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "fingerprint.hpp"
+#include "foreweave/core/error.hpp"
+#include "foreweave/interop/mpi.hpp"
+#include "progress.hpp"
+#include "settings.hpp"
+#include "simulation.hpp"
+#include "vtkhdf.hpp"
+
+namespace {
+
+using namespace gray_scott;
+
+struct Arguments {
+  std::string settings;
+  std::int64_t steps = -1;
+  std::string output;
+  bool plain = false, progress = false;
+};
+
+struct Timings {
+  double step = 0, halo = 0, output = 0;  // seconds
+  std::int64_t steps = 0;                 // that this process took, steps taken again included
+};
+
+std::string fields_path(const Settings& settings, std::int64_t step) {
+  char name[48];
+  std::snprintf(name, sizeof name, "fields_%08lld.vtkhdf", static_cast<long long>(step));
+  return (std::filesystem::path(settings.directory) / name).string();
+}
+
+void write_state(const Simulation& simulation, const Settings& settings, Timings& timings) {
+  const double begin = MPI_Wtime();
+  write_fields(simulation, settings, fields_path(settings, simulation.step),
+               settings.collective ? WriteMode::collective : WriteMode::gathered);
+  timings.output += MPI_Wtime() - begin;
+}
+
+/// One step, and what follows from it.
+void advance(Simulation& simulation, const Settings& settings, Timings& timings, Progress& progress) {
+  const double begin = MPI_Wtime(), halo_before = simulation.halo_seconds();
+  simulation.advance();
+  timings.step += MPI_Wtime() - begin;
+  timings.halo += simulation.halo_seconds() - halo_before;
+  ++timings.steps;
+  const bool asked = settings.output_every > 0 && simulation.step % settings.output_every == 0;
+  if (asked || simulation.step == settings.steps) write_state(simulation, settings, timings);
+  progress.show(simulation.step);
+}
+
+void write_summary(const Simulation& simulation, const Settings& settings, const Timings& timings, double wall,
+                   bool plain) {
+  const auto digest = fingerprint(simulation, settings);
+  if (simulation.rank() != 0) return;
+  const auto path = std::filesystem::path(settings.directory) / "summary.json";
+  std::ofstream out(path);
+  const auto& cuts = simulation.blocks().cuts();
+  char text[1024];
+  std::snprintf(text, sizeof text,
+                "{\n  \"program\": \"gray_scott\",\n  \"backend\": \"%s\",\n  \"plain\": %s,\n  \"ranks\": %d,\n"
+                "  \"blocks\": [%lld, %lld, %lld],\n  \"size\": [%lld, %lld, %lld],\n  \"steps\": %lld,\n"
+                "  \"steps_taken\": %lld,\n  \"digest\": \"%s\",\n  \"wall_seconds\": %.6f,\n"
+                "  \"step_seconds\": %.6f,\n  \"halo_seconds\": %.6f,\n  \"output_seconds\": %.6f,\n"
+                "  \"seconds_per_step\": %.9f\n}\n",
+                backend, plain ? "true" : "false", simulation.blocks().ranks(), static_cast<long long>(cuts[0]),
+                static_cast<long long>(cuts[1]), static_cast<long long>(cuts[2]),
+                static_cast<long long>(settings.size[0]), static_cast<long long>(settings.size[1]),
+                static_cast<long long>(settings.size[2]), static_cast<long long>(simulation.step),
+                static_cast<long long>(timings.steps), digest.c_str(), wall, timings.step, timings.halo,
+                timings.output, timings.steps > 0 ? timings.step / static_cast<double>(timings.steps) : 0.0);
+  out << text;
+  out.close();
+  if (!out)
+    throw foreweave::Error(foreweave::ErrorCategory::io, "write " + path.string(), "the file could not be written");
+}
+
+void simulate(const Arguments& arguments, const Settings& settings, MPI_Comm comm) {
+  const double begin = MPI_Wtime();
+  Timings timings;
+  Simulation simulation(settings, comm);
+  Progress progress(settings.steps, simulation.rank() == 0, arguments.progress);
+  if (simulation.step == 0) write_state(simulation, settings, timings);
+  while (simulation.step < settings.steps) advance(simulation, settings, timings, progress);
+  write_summary(simulation, settings, timings, MPI_Wtime() - begin, arguments.plain);
+}
+
+int run(int argc, char** argv) {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  const auto say = [&](const char* text) {
+    if (rank == 0) std::fprintf(stderr, "gray_scott: %s\n", text);
+  };
+  CLI::App app("3-D Gray-Scott reaction-diffusion over MPI");
+  Arguments arguments;
+  app.add_option("settings", arguments.settings, "TOML file with the parameters")->required();
+  app.add_option("--steps", arguments.steps, "time steps, over run.steps of the file")->check(CLI::NonNegativeNumber);
+  app.add_option("--output", arguments.output, "folder for the results, over output.directory of the file");
+  app.add_flag("--plain", arguments.plain, "run without Foreweave, to compare with");
+  app.add_flag("--progress", arguments.progress, "show a progress line even where there is no terminal");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return rank == 0 ? app.exit(error) : error.get_exit_code();
+  }
+  Settings settings;
+  try {
+    settings = load_settings(arguments.settings);
+    if (arguments.steps >= 0) settings.steps = arguments.steps;
+    if (!arguments.output.empty()) settings.directory = arguments.output;
+    settings.validate();
+  } catch (const foreweave::Error& error) {
+    // Every rank reads the same file and finds the same: all return.
+    say(error.what());
+    return 2;
+  }
+  try {
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    simulate(arguments, settings, MPI_COMM_WORLD);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "gray_scott: rank %d: %s\n", rank, error.what());
+    // The others may be waiting for this rank.
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    return 1;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int provided = MPI_THREAD_SINGLE;
+  if (MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS) return 1;
+  int code = 0;
+  {
+    Runtime runtime(argc, argv);
+    code = run(argc, argv);
+  }
+  MPI_Finalize();
+  return code;
+}
