@@ -202,12 +202,13 @@ struct Engine::State final : TransportListener {
       guarded([&] { moved |= transport->progress(*this); });
       pending.store(total_pending(), std::memory_order_relaxed);
       const Nanoseconds now = clock.now();
-      if (now >= next_tick) {
+      // Something moved: the handler may have held back for a full window, which has room now.
+      if (moved || now >= next_tick) {
         guarded([&] { handler.tick(now); });
         next_tick = now + options.tick_every;
         continue;
       }
-      if (!moved && !stop) guarded([&] { transport->wait(next_tick - now); });
+      if (!stop) guarded([&] { transport->wait(next_tick - now); });
     }
     flush();
     guarded([&] { transport.reset(); });

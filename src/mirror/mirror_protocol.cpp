@@ -257,18 +257,13 @@ bool MirrorProtocol::State::advance(Version version, Nanoseconds at) {
   }
   const bool first = committed == view.committed;
   committed = version;
-  const auto begun = published.find(version);
-  outbox.notice({MirrorEvent::Kind::committed,
-                 {own(), version},
-                 options.self,
-                 0,
-                 begun == published.end() ? at : begun->second,
-                 at,
-                 ""});
+  const auto found = published.find(version);
+  const auto begun = found == published.end() ? at : found->second;
   waiting_for.erase(waiting_for.begin(), waiting_for.upper_bound(version));
   published.erase(published.begin(), published.upper_bound(version));
   stored.erase(stored.begin(), stored.upper_bound(version));
-  if (first) drop_strangers(at);
+  if (first) drop_strangers(at);  // before the notice: whoever keeps house on it finds nothing that is about to go
+  outbox.notice({MirrorEvent::Kind::committed, {own(), version}, options.self, 0, begun, at, ""});
   return true;
 }
 

@@ -28,7 +28,7 @@ class EngineHandler {
 };
 
 struct EngineOptions {
-  /// The handler is ticked at least this often.
+  /// The handler is ticked at least this often, and whenever something moved.
   Nanoseconds tick_every = 20'000'000;
   /// How long stop() goes on sending what is queued.
   Nanoseconds flush_for = 1'000'000'000;
