@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <hdf5.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <thread>
 
@@ -244,6 +247,42 @@ TEST_F(RecorderTest, ADamagedHiddenCopyIsMadeAgain) {
   recorder.add(CommitRecord{4, 4, 1});
   recorder.drain();
   EXPECT_THAT(column(recorder.file(), "commits/version"), ElementsAre(1, 2, 3, 4));
+}
+
+// The file system refuses to let the file grow, as a full disk does, in the middle of what HDF5 writes.
+TEST_F(RecorderTest, NothingIsLostWhenTheDiskIsFull) {
+  Recorder recorder(folder, info());
+  std::int64_t next = 0;
+  const auto add_some = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      recorder.add(TransferRecord{next * 7919, next * next, 0, static_cast<Version>(next), 1, true, true, 1});
+      ++next;
+    }
+  };
+  add_some(100);
+  recorder.drain();
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  auto small = before;
+  small.rlim_cur = fs::file_size(recorder.file()) + 4096;
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  for (int i = 0; i < 3; ++i) {
+    add_some(5000);
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    try {
+      recorder.drain();
+      ADD_FAILURE() << "was written";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), ErrorCategory::hdf5) << error.what();
+    }
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    EXPECT_THAT(column(recorder.file(), "transfers/version"), SizeIs(100));
+  }
+  ::signal(SIGXFSZ, handler);
+  recorder.drain();
+  const auto versions = column(recorder.file(), "transfers/version");
+  ASSERT_THAT(versions, SizeIs(15100));
+  for (std::int64_t i = 0; i < 15100; ++i) ASSERT_EQ(versions[static_cast<std::size_t>(i)], i);
 }
 
 TEST_F(RecorderTest, ErrorsNameTheFile) {
