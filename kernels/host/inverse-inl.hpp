@@ -1,0 +1,78 @@
+// The transforms of docs/format.md, backward.
+#if defined(FOREWEAVE_KERNELS_HOST_INVERSE_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef FOREWEAVE_KERNELS_HOST_INVERSE_INL
+#undef FOREWEAVE_KERNELS_HOST_INVERSE_INL
+#else
+#define FOREWEAVE_KERNELS_HOST_INVERSE_INL
+#endif
+
+#include "kernels/host/simd-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace foreweave::kernels::host {
+namespace HWY_NAMESPACE {
+
+/// data ^= values, over a sector.
+HWY_INLINE void add_exclusive(const std::byte* values, std::byte* data) {
+  for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<std::uint64_t>()) {
+    store<std::uint64_t>(hn::Xor(load<std::uint64_t>(data + i), load<std::uint64_t>(values + i)), data + i);
+  }
+}
+
+/// data += the differences that the values stand for, over a sector.
+template <class T>
+HWY_INLINE void add_zigzag(const std::byte* values, std::byte* data) {
+  for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<T>()) {
+    store<T>(hn::Add(load<T>(data + i), unzigzag<T>(load<T>(values + i))), data + i);
+  }
+}
+
+/// The differences that a sector's values stand for.
+template <class T>
+HWY_INLINE void unzigzag_values(const std::byte* values, std::byte* out) {
+  for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<T>())
+    store<T>(unzigzag<T>(load<T>(values + i)), out + i);
+}
+
+template <class T>
+HWY_INLINE T load_element(const std::byte* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+template <class T>
+HWY_INLINE void store_element(T value, std::byte* to) {
+  std::memcpy(to, &value, sizeof value);
+}
+
+/// Undoes (1 − S_stride) in place: every element gets the one a stride before it added, in order. `bytes` is a
+/// multiple of a sector; one stride of bytes before `s` can be read.
+template <class T>
+HWY_INLINE void undo_stride(std::byte* s, std::size_t bytes, std::size_t stride) {
+  const std::size_t back = stride * sizeof(T);
+  const std::size_t step = vector_bytes<T>();
+  if (back >= step) {
+    for (std::size_t i = 0; i < bytes; i += step) store<T>(hn::Add(load<T>(s + i), load<T>(s + i - back)), s + i);
+  } else {
+    for (std::size_t i = 0; i < bytes; i += sizeof(T)) {
+      store_element<T>(load_element<T>(s + i) + load_element<T>(s + i - back), s + i);
+    }
+  }
+}
+
+/// Undoes (1 − S₁) and adds what comes out to the data: dataᵢ += s₀ + … + sᵢ.
+template <class T>
+HWY_INLINE void add_running_sum(const std::byte* s, std::size_t bytes, std::byte* data) {
+  T sum = 0;
+  for (std::size_t i = 0; i < bytes; i += sizeof(T)) {
+    sum += load_element<T>(s + i);
+    store_element<T>(load_element<T>(data + i) + sum, data + i);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace foreweave::kernels::host
+HWY_AFTER_NAMESPACE();
+
+#endif
