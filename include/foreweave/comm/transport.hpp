@@ -77,6 +77,9 @@ struct UcxOptions {
   bool mm_error_handling = true;   ///< UCX_MM_ERROR_HANDLING, for the shared memory transports
   double keepalive_seconds = 0.5;  ///< UCX_KEEPALIVE_INTERVAL
   std::string net_devices;         ///< empty: all
+  /// Payloads from this size on are fetched by the receiver (rendezvous); 0: never, they are sent at once in pieces.
+  /// Survivable mode does without: a fetch depends on the peer answering.
+  std::uint64_t rendezvous_bytes = 0;
 };
 /// UCP worker, active messages only, peer error handling; options are set in its own ucp_config, so that a UCX which
 /// MPI uses in the same process is not touched. Throws Error(ucx).
