@@ -535,7 +535,8 @@ class UcxTransport final : public Transport {
   std::list<std::shared_ptr<Connection>> closing_;
   std::map<HubId, std::shared_ptr<Connection>> connections_;
   UcxWorker worker_;
-  std::uint64_t connects_ = 0;
+  /// Later incarnations of a hub count on from above, so that receivers take their connections for newer ones.
+  std::uint64_t connects_ = static_cast<std::uint64_t>(wall_now());
   bool to_self_ = false;
   std::deque<Message> self_queue_;
   std::uint64_t self_pending_ = 0;
