@@ -130,7 +130,7 @@ std::shared_ptr<const Key> Key::from_file(const std::filesystem::path& file) {
                 "it belongs to user " + std::to_string(status.st_uid) + ", not to this process's user " +
                     std::to_string(::geteuid()));
   }
-  std::array<char, 256> text;   // more than a key and the white space around it
+  std::array<char, 256> text;  // more than a key and the white space around it
   std::size_t size = 0;
   while (size < text.size()) {
     const ssize_t got = ::read(fd, text.data() + size, text.size() - size);
@@ -151,6 +151,12 @@ std::shared_ptr<const Key> Key::from_file(const std::filesystem::path& file) {
     throw;
   }
   OPENSSL_cleanse(text.data(), text.size());
+  return key;
+}
+
+std::shared_ptr<const Key> Key::from_bytes(const std::array<std::uint8_t, 32>& bytes) {
+  const std::shared_ptr<Key> key(new Key);
+  key->bytes_ = bytes;
   return key;
 }
 

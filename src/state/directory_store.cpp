@@ -1,9 +1,9 @@
 // Store in a folder: shared memory (host tier) or a disk (file tier).
 //
 // The folder is the only truth: every question is answered by reading it, so that several processes may share it and
-// nothing has to be rebuilt after a kill. Writing goes through pwrite and never through a mapping, because a full disk
-// must be an error code and not a SIGBUS. A temporary file is locked (flock) while its writer lives; whoever opens the
-// store removes those that nobody holds any more.
+// nothing has to be rebuilt after a kill. Writing goes through pwrite and never through a mapping, because a full
+// disk must be an error code and not a SIGBUS. A temporary file is locked (flock) while its writer lives; whoever
+// opens the store removes those that nobody holds any more.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -35,14 +35,14 @@ using state_detail::throw_io;
 /// The folder of a store: its path for messages, its descriptor for every call.
 struct Folder {
   std::string path;
-  std::string name;                 ///< the store's name, for messages
+  std::string name;  ///< the store's name, for messages
   FileDescriptor fd;
   Durability durability = Durability::memory;
   std::uint64_t budget = 0;
 
   std::mutex budget_mutex;
-  std::uint64_t used = 0;           ///< bytes of finished snapshots when last looked at
-  std::uint64_t pending = 0;        ///< bytes of this process's unfinished writes
+  std::uint64_t used = 0;     ///< bytes of finished snapshots when last looked at
+  std::uint64_t pending = 0;  ///< bytes of this process's unfinished writes
   std::atomic<std::uint64_t> next_temporary{0};
 
   std::string file(std::string_view entry) const { return path + "/" + std::string(entry); }
@@ -92,9 +92,8 @@ std::vector<SnapshotFileName> snapshot_files(const Folder& folder) {
   for_each_entry(folder, [&](std::string_view entry) {
     if (const auto name = parse_snapshot_file_name(entry)) files.push_back(*name);
   });
-  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) {
-    return a.id != b.id ? a.id < b.id : a.sequence < b.sequence;
-  });
+  std::sort(files.begin(), files.end(),
+            [](const auto& a, const auto& b) { return a.id != b.id ? a.id < b.id : a.sequence < b.sequence; });
   return files;
 }
 
@@ -136,7 +135,7 @@ std::vector<StoredSnapshot> list_snapshots(const Folder& folder) {
     struct stat status {};
     const std::string entry = format(file);
     if (::fstatat(folder.fd.get(), entry.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == ENOENT) return;   // erased meanwhile
+      if (errno == ENOENT) return;  // erased meanwhile
       throw_io("list " + folder.file(entry));
     }
     found.push_back({file.id, file.base, static_cast<std::uint64_t>(status.st_size)});
@@ -166,7 +165,7 @@ class TemporaryFile {
               std::to_string(folder_->next_temporary.fetch_add(1));
       FileDescriptor fd(::openat(folder_->fd.get(), name_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
       if (!fd) {
-        if (errno == EEXIST) continue;   // of a dead process that had this number
+        if (errno == EEXIST) continue;  // of a dead process that had this number
         throw_io("create " + folder_->file(name_));
       }
       if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 && errno != EWOULDBLOCK) {
@@ -210,7 +209,9 @@ class TemporaryFile {
 class FileWriter final : public SnapshotWriter {
  public:
   FileWriter(std::shared_ptr<Folder> folder, SnapshotId id)
-      : folder_(std::move(folder)), id_(id), operation_("write " + to_string(id) + " to " + folder_->name),
+      : folder_(std::move(folder)),
+        id_(id),
+        operation_("write " + to_string(id) + " to " + folder_->name),
         file_(folder_) {}
 
   ~FileWriter() override { release(); }
@@ -283,7 +284,7 @@ class MappedBytes final : public SnapshotBytes {
     if (bytes_ == 0) return;
     data_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, fd, 0);
     if (data_ == MAP_FAILED) throw_io(operation);
-    ::madvise(data_, bytes_, MADV_WILLNEED);   // only advice: nothing is lost where it is refused
+    ::madvise(data_, bytes_, MADV_WILLNEED);  // only advice: nothing is lost where it is refused
   }
   ~MappedBytes() override {
     if (bytes_ != 0) ::munmap(data_, bytes_);
@@ -302,7 +303,8 @@ void make_folders(const std::filesystem::path& folder) {
     so_far /= part;
     if (::mkdir(so_far.c_str(), 0700) != 0 && errno != EEXIST) {
       const int code = errno;
-      struct stat status {};   // what stands on a read-only or foreign file system says EROFS or EACCES though it exists
+      struct stat status {
+      };  // what stands on a read-only or foreign file system says EROFS or EACCES though it exists
       if (::stat(so_far.c_str(), &status) != 0) throw_io("create folder " + so_far.string(), code);
     }
   }
@@ -376,8 +378,8 @@ class DirectoryStore final : public Store {
     const FolderLock lock(*folder_);
     if (version <= committed()) return;
     const std::string number = std::to_string(version);
-    const std::string text = marker_head + number + " " +
-                             std::to_string(digest64(std::as_bytes(std::span(number)))) + "\n";
+    const std::string text =
+        marker_head + number + " " + std::to_string(digest64(std::as_bytes(std::span(number)))) + "\n";
     TemporaryFile file(folder_);
     write_all(file.fd(), std::as_bytes(std::span(text)), 0, "write " + folder_->file(committed_file));
     file.flush();

@@ -3,8 +3,8 @@
 //
 //   r000002-v000000000007-b000000000006-s0001.fwsnap    rank 2, version 7, a delta against 6, written as number 1
 //
-// Of several files of one rank and version the highest number counts: that makes replacing a snapshot one rename, even
-// when the replacement has another base, and a kill between the rename and the removal of the old file harmless.
+// Of several files of one rank and version the highest number counts: that makes replacing a snapshot one rename,
+// even when the replacement has another base, and a kill between the rename and the removal of the old file harmless.
 
 #include <cstdint>
 #include <optional>

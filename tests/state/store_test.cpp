@@ -125,9 +125,9 @@ TEST_P(StoreTest, AnInterruptedReplacementShowsTheNewOneOnly) {
 }
 
 TEST_P(StoreTest, ForeignFilesAreLeftAlone) {
-  const std::vector<std::string> foreign{
-      "notes.txt", "r000001-v1-b0-s0.fwsnap", "r000001-v000000000001-b000000000000-s0000.fwsnap.bak",
-      "r-00001-v000000000001-b000000000000-s0000.fwsnap", ".hidden"};
+  const std::vector<std::string> foreign{"notes.txt", "r000001-v1-b0-s0.fwsnap",
+                                         "r000001-v000000000001-b000000000000-s0000.fwsnap.bak",
+                                         "r-00001-v000000000001-b000000000000-s0000.fwsnap", ".hidden"};
   for (const auto& name : foreign) std::ofstream(folder_.path() / name) << "mine";
   const auto store = this->store();
   EXPECT_TRUE(store->list().empty());
@@ -193,8 +193,9 @@ TEST_P(StoreTest, TheFoldersAreForTheirOwnerAlone) {
 
 TEST_P(StoreTest, AFolderThatCannotBeIsAnErrorThatNamesIt) {
   std::ofstream(folder_.path() / "file") << "x";
-  expect_error(ErrorCategory::io, {"file/store"},
-               [&] { make_directory_store({folder_.path() / "file" / "store", GetParam(), 0}); });
+  expect_error(ErrorCategory::io, {"file/store"}, [&] {
+    make_directory_store({folder_.path() / "file" / "store", GetParam(), 0});
+  });
   expect_error(ErrorCategory::argument, {"empty"}, [&] { make_directory_store({"", GetParam(), 0}); });
 }
 
@@ -243,7 +244,7 @@ TEST_P(StoreTest, ManyThreadsAtOnce) {
     threads.emplace_back([&, thread] {
       for (Version version = 1; version <= 30; ++version) {
         put(*store, {thread, version}, random_bytes(100 + version, version), version - 1);
-        put(*store, {9, 1}, random_bytes(64, 9));   // the same id from all of them
+        put(*store, {9, 1}, random_bytes(64, 9));  // the same id from all of them
         EXPECT_EQ(stored_bytes(*store, {9, 1}), random_bytes(64, 9));
         if (version > 3) store->erase({thread, version - 3});
         store->set_committed(version);
@@ -299,7 +300,7 @@ TEST_P(StoreTest, AFullFileSystemIsAnErrorAndLeavesNothing) {
     }
     EXPECT_EQ(stored_bytes(*store, {0, 1}), random_bytes(300000, 1));
     EXPECT_EQ(store->list().size(), 1u);
-    put(*store, {0, 2}, random_bytes(500000, 3));   // the room is there again
+    put(*store, {0, 2}, random_bytes(500000, 3));  // the room is there again
   }
   EXPECT_EQ(::umount(mounted.c_str()), 0);
 }

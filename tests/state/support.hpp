@@ -75,7 +75,8 @@ inline void expect_error(ErrorCategory category, const std::vector<std::string>&
   } catch (const Error& error) {
     EXPECT_EQ(to_string(error.category()), to_string(category)) << error.what();
     for (const auto& word : words) {
-      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << "'" << word << "' not in: " << error.what();
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos)
+          << "'" << word << "' not in: " << error.what();
     }
   }
 }

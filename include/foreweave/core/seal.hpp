@@ -19,6 +19,7 @@ class Key {
   /// A file of 64 hex digits that only its owner can read (mode 0600 or 0400, this process's user), else Error(security)
   /// says so; Error(absent) when there is no such file.
   static std::shared_ptr<const Key> from_file(const std::filesystem::path& file);
+  static std::shared_ptr<const Key> from_bytes(const std::array<std::uint8_t, 32>& bytes);
   static std::shared_ptr<const Key> random();
   ~Key();
   Key(const Key&) = delete;

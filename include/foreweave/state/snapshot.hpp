@@ -1,8 +1,10 @@
 #pragma once
 // Snapshot: one rank's state at a version, as bytes: header, segments, manifest, footer. docs/format.md, "Snapshots".
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,13 +21,22 @@ namespace foreweave {
 /// 64 pages of one region: the unit that is encoded, digested and sealed at once. Only segments with dirty pages are
 /// stored. As bytes: u64 bitmap of dirty pages; one u32 page entry each, padded to 8; the page bodies.
 inline constexpr std::size_t pages_per_segment = 64;
-inline constexpr std::size_t segment_bytes = pages_per_segment * kernels::page_bytes;   ///< 1 MiB of a region
+inline constexpr std::size_t segment_bytes = pages_per_segment * kernels::page_bytes;  ///< 1 MiB of a region
+
+constexpr std::uint64_t segment_count(std::uint64_t region_bytes) {
+  return (region_bytes + segment_bytes - 1) / segment_bytes;
+}
+/// Bytes of the region that segment `index` covers: segment_bytes, or less for the last.
+constexpr std::uint64_t segment_length(std::uint64_t region_bytes, std::uint64_t index) {
+  const std::uint64_t left = region_bytes - index * segment_bytes;
+  return left < segment_bytes ? left : segment_bytes;
+}
 
 struct SegmentRecord {
-  std::uint64_t index = 0;     ///< which MiB of the region
-  std::uint64_t offset = 0;    ///< in the snapshot
-  std::uint64_t bytes = 0;     ///< stored (sealed: with the tag)
-  std::uint64_t digest = 0;    ///< XXH3-64 of the stored bytes
+  std::uint64_t index = 0;   ///< which MiB of the region
+  std::uint64_t offset = 0;  ///< in the snapshot
+  std::uint64_t bytes = 0;   ///< stored (sealed: with the tag)
+  std::uint64_t digest = 0;  ///< XXH3-64 of the stored bytes
 };
 
 struct RegionRecord {
@@ -33,24 +44,35 @@ struct RegionRecord {
   ElementType type = ElementType::bytes;
   std::uint64_t bytes = 0;
   std::vector<std::uint64_t> extents;
-  std::vector<SegmentRecord> segments;   ///< ascending by index
+  std::vector<SegmentRecord> segments;  ///< ascending by index
 };
 
 struct Manifest {
   Rank rank = 0;
-  Rank ranks = 0;                ///< of the program
+  Rank ranks = 0;  ///< of the program
   Version version = 0;
-  Version base = 0;              ///< 0: full
+  Version base = 0;  ///< 0: full
   /// Identity of this state: digest of base_state, rank, version and the segments' digests as first captured. Folding
   /// keeps it, so a delta fits a folded base as well.
   Digest128 state;
-  Digest128 base_state;          ///< `state` of the base; zero for a full snapshot. A delta fits one base only.
+  Digest128 base_state;  ///< `state` of the base; zero for a full snapshot. A delta fits one base only.
   std::int64_t wall_time_ns = 0;
   std::string job;
   std::vector<RegionRecord> regions;
 };
 
-/// A snapshot opened for reading: the structure was checked when it was made, each segment is checked when it is read.
+/// What the codec is told of a region: width, row and plane follow from its type and extents.
+kernels::PageShape page_shape(ElementType type, const std::vector<std::uint64_t>& extents);
+
+/// One segment as it is stored, checked and unsealed.
+struct SegmentPages {
+  std::array<kernels::PageEntry, pages_per_segment> entries{};  ///< of its pages; 0 where clean or past the region
+  std::uint64_t pages = 0;                                      ///< that the segment has
+  ByteView bodies;                                              ///< of the dirty ones, in order
+};
+
+/// A snapshot opened for reading: the structure was checked when it was made, each segment is checked when it is
+/// read.
 class Snapshot {
  public:
   /// Throws Error(format) for damaged, truncated or foreign bytes, Error(security) for a sealed snapshot without the
@@ -60,9 +82,12 @@ class Snapshot {
   virtual ~Snapshot() = default;
   virtual const Manifest& manifest() const = 0;
   virtual std::uint64_t bytes() const = 0;
-  /// Decodes segment `segment` (an index into manifest().regions[region].segments) onto `data`, which holds the base's
-  /// content of that MiB. Thread safe.
+  /// Decodes segment `segment` (an index into manifest().regions[region].segments) onto `data`, which holds the
+  /// base's content of that MiB. Thread safe.
   virtual void apply(std::size_t region, std::size_t segment, std::byte* data, std::uint64_t bytes) const = 0;
+  /// The encoded pages of that segment, for who decodes elsewhere (on a device). The bodies lie in the snapshot, or
+  /// in `scratch` when it is sealed: valid while both are. Thread safe with a scratch of one's own.
+  virtual SegmentPages read(std::size_t region, std::size_t segment, Bytes& scratch) const = 0;
   /// Reads and checks every segment without applying any.
   virtual void verify() const = 0;
 };
@@ -80,10 +105,10 @@ class SnapshotBuilder {
   void add_segment(std::size_t region, std::uint64_t segment, std::span<const kernels::PageEntry> entries,
                    ByteView bodies);
   struct Result {
-    std::uint64_t bytes = 0;        ///< of the whole snapshot
+    std::uint64_t bytes = 0;  ///< of the whole snapshot
     std::uint64_t dirty_pages = 0;
-    Digest128 state;                ///< as in the manifest
-    Digest128 content;              ///< of all the snapshot's bytes; what a receiver checks
+    Digest128 state;    ///< as in the manifest
+    Digest128 content;  ///< of all the snapshot's bytes; what a receiver checks
     std::array<std::uint64_t, kernels::transform_count> pages_by_transform{};
   };
   /// Writes manifest and footer and commits to the store.
