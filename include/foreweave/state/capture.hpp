@@ -6,12 +6,13 @@
 //            stream is waited for.
 //   finish() any one thread: encodes the staged pages, updates the base, writes the snapshot to the store.
 //
-// Every begin() is followed by one finish() before the next begin(). Memory held: one base a region and staging bounded
-// by `staging_bytes` (when a capture has more dirty bytes than staging, begin() encodes the surplus itself).
+// Every begin() is followed by one finish() (or abandon()) before the next begin(). Memory held: one base a region and
+// staging bounded by `staging_bytes` (when a capture has more dirty bytes than staging, begin() encodes the surplus
+// itself and holds it encoded until finish()). Not thread safe: calls one at a time, from any thread.
 
+#include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,8 @@ namespace foreweave {
 struct CaptureOptions {
   Rank rank = 0;
   Rank ranks = 1;
-  std::string job;
-  std::shared_ptr<const Key> key;            ///< null: snapshots are not sealed
+  std::string job = {};
+  std::shared_ptr<const Key> key = nullptr;  ///< null: snapshots are not sealed
   std::uint64_t staging_bytes = 0;           ///< 0: as much as the regions (never above 1.0 × their bytes)
 };
 
@@ -53,13 +54,15 @@ class CaptureEngine {
 
   /// The next capture is full, not a delta (no base, changed set of regions, after a failed finish).
   void begin(Version version);
+  /// Whatever it throws (disk full, over budget), what the store held before stays, and the next capture is full. A
+  /// store that does not hold the version that begin() took a delta against gets a full snapshot.
   CaptureReport finish(Store& store);
   /// Forget what begin() staged.
   void abandon();
 
   /// Writes the state at the end of `chain` into the regions and makes it the base, so that the next capture is a delta
   /// against it. The region names, sizes and types must match: Error(argument) names the first difference, before
-  /// anything is written.
+  /// anything is written; damage found in the chain (Error(format/security)) leaves the regions untouched too.
   void restore(const Chain& chain);
 
   std::uint64_t held_bytes() const;           ///< bases + staging + scratch, now
