@@ -21,18 +21,18 @@ struct Item {
 };
 
 struct Connection {
-  Nanoseconds free_at = 0;        // the wire is busy until then
-  Nanoseconds last_arrival = 0;   // keeps the order
-  std::deque<std::pair<Nanoseconds, std::uint64_t>> queued;   // when it will have left, bytes
+  Nanoseconds free_at = 0;                                   // the wire is busy until then
+  Nanoseconds last_arrival = 0;                              // keeps the order
+  std::deque<std::pair<Nanoseconds, std::uint64_t>> queued;  // when it will have left, bytes
 };
 
 }  // namespace
 
 struct SimulatedNetwork::State {
-  using When = std::pair<Nanoseconds, std::uint64_t>;   // time, and a number that settles ties
+  using When = std::pair<Nanoseconds, std::uint64_t>;  // time, and a number that settles ties
   using Inbox = std::map<When, Item>;
 
-  std::uint64_t random() {   // splitmix64: the same everywhere
+  std::uint64_t random() {  // splitmix64: the same everywhere
     auto z = seed += 0x9E3779B97F4A7C15ULL;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
@@ -63,14 +63,14 @@ struct SimulatedNetwork::State {
   SimulatedFaults faults;
   Nanoseconds now = 0;
   std::uint64_t numbers = 0;
-  std::map<HubId, Inbox> inboxes;   // of the living
+  std::map<HubId, Inbox> inboxes;  // of the living
   std::map<HubId, std::uint64_t> incarnation;
-  std::map<std::pair<HubId, HubId>, Connection> connections;   // directed, those that stand
+  std::map<std::pair<HubId, HubId>, Connection> connections;  // directed, those that stand
 };
 
 void SimulatedNetwork::State::send(HubId from, HubId to, Message message) {
   const auto found = connections.find({from, to});
-  if (found == connections.end()) return;   // not connected: dropped, as Transport says
+  if (found == connections.end()) return;  // not connected: dropped, as Transport says
   if (from != to && happens(faults.connection_failure)) {
     fail(from, to, "the connection failed");
     return;
@@ -91,7 +91,7 @@ void SimulatedNetwork::State::send(HubId from, HubId to, Message message) {
     }
     auto arrives = departs + delay();
     if (happens(faults.reordering)) {
-      arrives += 4 * delay();   // late, and later messages do not wait for it
+      arrives += 4 * delay();  // late, and later messages do not wait for it
     } else if (i == 0) {
       arrives = std::max(arrives, connection.last_arrival);
       connection.last_arrival = arrives;
@@ -103,7 +103,9 @@ void SimulatedNetwork::State::send(HubId from, HubId to, Message message) {
 void SimulatedNetwork::State::fail(HubId a, HubId b, const std::string& reason) {
   for (const auto& [to, from] : {std::pair{a, b}, std::pair{b, a}}) {
     if (const auto inbox = inboxes.find(to); inbox != inboxes.end()) {
-      std::erase_if(inbox->second, [&, source = from](const auto& entry) { return entry.second.from == source && !entry.second.failure; });
+      std::erase_if(inbox->second, [&, source = from](const auto& entry) {
+        return entry.second.from == source && !entry.second.failure;
+      });
     }
   }
   for (const auto& [end, other] : {std::pair{a, b}, std::pair{b, a}}) {
@@ -184,13 +186,11 @@ class SimulatedNetwork::End final : public Transport {
     }
     return true;
   }
-  void wait(std::int64_t) override {}   // time is virtual
+  void wait(std::int64_t) override {}  // time is virtual
   void wake() override {}
 
  private:
-  bool alive() const {
-    return state_->inboxes.contains(self_) && state_->incarnation.at(self_) == incarnation_;
-  }
+  bool alive() const { return state_->inboxes.contains(self_) && state_->incarnation.at(self_) == incarnation_; }
 
   std::shared_ptr<State> state_;
   HubId self_;

@@ -11,8 +11,8 @@
 
 namespace foreweave::comm {
 
-/// Probabilities are per message. With all of them 0 a connection is in order and loses nothing, as Transport promises;
-/// the first group breaks that promise on purpose.
+/// Probabilities are per message. With all of them 0 a connection is in order and loses nothing, as Transport
+/// promises; the first group breaks that promise on purpose.
 struct SimulatedFaults {
   double loss = 0, duplication = 0, reordering = 0, corruption = 0;
   /// The connection fails: what was in flight both ways is lost, both ends are told and may connect again.
@@ -26,10 +26,11 @@ class SimulatedNetwork final : public Clock {
   SimulatedNetwork(std::uint64_t seed, const SimulatedFaults& faults);
   ~SimulatedNetwork() override;
 
-  /// The end of one hub: a process. Destroying it is its death, see kill(). A dead hub may be attached anew (its process
-  /// was started again). progress() delivers one message at a time, so that a test can look in between.
+  /// The end of one hub: a process. Destroying it is its death, see kill(). A dead hub may be attached anew (its
+  /// process was started again). progress() delivers one message at a time, so that a test can look in between.
   std::unique_ptr<Transport> attach(HubId self);
-  /// The hub's process dies: what it had queued is lost, what had left still arrives, its peers are told after a while.
+  /// The hub's process dies: what it had queued is lost, what had left still arrives, its peers are told after a
+  /// while.
   void kill(HubId hub);
   void set_faults(const SimulatedFaults& faults);
 

@@ -54,6 +54,8 @@ struct MirrorProtocol::State {
   void arrived(HubId from, SnapshotId id, Nanoseconds at);
 
   // Committing.
+  void void_all();
+  bool takes_part() const { return view.epoch != 0 && !suspended; }
   void protect(Nanoseconds at);
   void mirrored(HubId to, SnapshotId id, Nanoseconds at);
   void stored_enough(Version version, Nanoseconds at);
@@ -77,6 +79,7 @@ struct MirrorProtocol::State {
   Incoming incoming;
   Ledger ledger;  // the coordinator's
   Version committed = 0;
+  bool suspended = false;
   std::map<Version, std::set<HubId>> waiting_for;  // published versions: partners that do not have them yet
   std::set<Version> stored;                        // published versions that stand in enough places
   std::map<Version, Nanoseconds> published;        // when
@@ -125,16 +128,8 @@ void MirrorProtocol::begin(const View& view, std::optional<Rank> rank, Nanosecon
         "the view does not fit together: hub_of_rank and mirrored_by need one entry for each rank, mirrors must "
         "be ranks, and this hub's rank must be its own");
   }
-  s.outgoing.clear();
-  s.incoming.clear();  // before erasing: unfinished writes go first
-  s.fetches.clear();
-  s.waiting_for.clear();
-  s.published.clear();
-  s.stored.clear();
-  s.view = view;
-  s.options.rank = rank;
-  s.now = now;
-  s.ledger.begin(static_cast<Rank>(ranks), view.committed);
+  s.void_all();  // before erasing: unfinished writes go first
+  // What can fail comes before the view changes: begin can then be called again.
   for (const auto& snapshot : s.store.list()) {
     if (snapshot.id.version > view.committed) s.store.erase(snapshot.id);
   }
@@ -142,6 +137,11 @@ void MirrorProtocol::begin(const View& view, std::optional<Rank> rank, Nanosecon
     s.store.set_committed(view.committed);
     s.committed = view.committed;
   }
+  s.view = view;
+  s.suspended = false;
+  s.options.rank = rank;
+  s.now = now;
+  s.ledger.begin(static_cast<Rank>(ranks), view.committed);
   s.protect(now);
 }
 
@@ -152,6 +152,20 @@ void MirrorProtocol::State::protect(Nanoseconds at) {
   for (const auto partner : partners()) outgoing.mirror(partner, id, true, at);
 }
 
+void MirrorProtocol::suspend() {
+  state_->void_all();
+  state_->suspended = true;
+}
+
+void MirrorProtocol::State::void_all() {
+  outgoing.clear();
+  incoming.clear();
+  fetches.clear();
+  waiting_for.clear();
+  published.clear();
+  stored.clear();
+}
+
 void MirrorProtocol::publish(Version version, Nanoseconds now) {
   auto& s = *state_;
   s.now = now;
@@ -160,6 +174,7 @@ void MirrorProtocol::publish(Version version, Nanoseconds now) {
   if (!s.options.rank || s.view.epoch == 0) {
     throw Error(ErrorCategory::state, operation, "this hub is no rank of an epoch; call begin first");
   }
+  if (s.suspended) return;
   if (version <= s.committed) {
     throw Error(ErrorCategory::argument, operation,
                 "version " + std::to_string(s.committed) + " is committed already; versions only grow");
@@ -179,7 +194,7 @@ void MirrorProtocol::publish(Version version, Nanoseconds now) {
 void MirrorProtocol::fetch(HubId from, SnapshotId id, Nanoseconds now) {
   auto& s = *state_;
   s.now = now;
-  if (s.view.epoch == 0) {
+  if (!s.takes_part()) {
     throw Error(ErrorCategory::state, "fetch " + to_string(id), "this hub is in no epoch; call begin first");
   }
   if (from != s.options.self) {
@@ -284,7 +299,7 @@ void MirrorProtocol::State::drop_strangers(Nanoseconds at) {
 void MirrorProtocol::on_frame(const Frame& frame, Nanoseconds now) {
   auto& s = *state_;
   s.now = now;
-  if (s.view.epoch == 0 || frame.epoch != s.view.epoch) return;
+  if (!s.takes_part() || frame.epoch != s.view.epoch) return;
   try {
     s.dispatch(frame, now);
   } catch (const Error& error) {
@@ -341,7 +356,7 @@ void MirrorProtocol::peer_lost(HubId peer) {
 void MirrorProtocol::tick(Nanoseconds now) {
   auto& s = *state_;
   s.now = now;
-  if (s.view.epoch == 0) return;
+  if (!s.takes_part()) return;
   s.outgoing.tick(now);
   s.fetches.tick(now);
   if (!s.stored.empty() && now - s.reported >= s.report_patience) {

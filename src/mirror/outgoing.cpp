@@ -42,6 +42,7 @@ struct Outgoing::Stream {
   int breaks = 0;         // of this link
   Nanoseconds began = 0;  // of the job
   Nanoseconds waiting_since = 0;
+  bool left = false;  // all of the link was handed over to the peer
   Nanoseconds patience = 0;
   std::uint64_t job_bytes = 0;
 
@@ -154,6 +155,7 @@ void Outgoing::send_begin(Stream& stream, bool offer, Nanoseconds now) {
   stream.transfer = ++last_transfer_;
   stream.waiting_since = now;
   stream.offset = 0;
+  stream.left = false;
   stream.digest = StreamDigest();
   stream.phase = offer ? Stream::Phase::offered : Stream::Phase::sending;
   const SnapshotBegin begin{stream.transfer, link.id, link.base, link.bytes->view().size(), offer};
@@ -297,8 +299,10 @@ void Outgoing::tick(Nanoseconds now) {
   pump(now);
   for (auto& [key, stream] : streams_) {
     if (stream.phase == Stream::Phase::idle || stream.phase == Stream::Phase::sending) continue;
-    if (stream.phase == Stream::Phase::awaiting && outbox_.pending_bytes(stream.to) > 0) {
-      stream.waiting_since = now;  // it has not even left
+    // The answer cannot come before everything has left. Later small frames to the same peer do not count.
+    if (stream.phase == Stream::Phase::awaiting && !stream.left) {
+      stream.waiting_since = now;
+      stream.left = outbox_.pending_bytes(stream.to) == 0;
       continue;
     }
     if (now - stream.waiting_since < stream.patience) continue;

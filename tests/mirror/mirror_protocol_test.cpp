@@ -251,6 +251,54 @@ TEST(MirrorProtocol, BeginErasesWhatWasNotCommittedAndVoidsTransfers) {
   EXPECT_EQ(*bench.hub[1]->store.find({0, 2}), anew);
 }
 
+TEST(MirrorProtocol, SuspendedHubCommitsNothingBehindTheBackOfTheOthers) {
+  Bench bench(2, 2, 1);
+  std::vector<Sent> on_the_way;
+  bench.tamper = [&](Sent& m) {
+    if (m.type == FrameType::version_committed) on_the_way.push_back(m);
+    return m.type != FrameType::version_committed;
+  };
+  bench.capture_all(1, 0);
+  bench.run();
+  ASSERT_EQ(bench.hub[0]->protocol.committed(), 1U);
+  ASSERT_EQ(on_the_way.size(), 1U);
+  bench.tamper = nullptr;
+  auto& hub = *bench.hub[1];
+  hub.protocol.suspend();
+  bench.queue.push_back(on_the_way[0]);
+  bench.run(3'000 * ms);
+  EXPECT_EQ(hub.protocol.committed(), 0U);
+  EXPECT_EQ(hub.store.committed(), 0U);
+  const auto frames = bench.log.size();
+  hub.store.put({1, 2}, 1, blob(10, 1));
+  hub.protocol.publish(2, bench.now);  // captured before the death was known
+  bench.run(3'000 * ms);
+  EXPECT_EQ(bench.log.size(), frames);
+  EXPECT_THROW(hub.protocol.fetch(0, {0, 1}, bench.now), Error);
+  bench.view.epoch = 2;
+  bench.view.committed = 1;  // hub 0 told so
+  bench.begin();
+  bench.run();
+  EXPECT_EQ(hub.store.find({1, 2}), nullptr);
+  bench.capture_all(2, 1);
+  bench.run();
+  expect_committed(bench, 2);
+}
+
+TEST(MirrorProtocol, BeginCanBeRepeatedAfterTheStoreFailed) {
+  Bench bench(2, 2, 1);
+  auto& hub = *bench.hub[1];
+  bench.view.epoch = 2;
+  bench.view.committed = 4;
+  hub.store.marker_fails = true;
+  EXPECT_THROW(hub.protocol.begin(bench.view, 1, bench.now), Error);
+  EXPECT_EQ(hub.protocol.committed(), 0U);
+  hub.store.marker_fails = false;
+  bench.begin();
+  EXPECT_EQ(hub.protocol.committed(), 4U);
+  EXPECT_EQ(hub.store.committed(), 4U);
+}
+
 TEST(MirrorProtocol, SpareFetchesTheChainBecomesTheRankAndEverythingIsMirroredAgain) {
   Bench bench(4, 3, 1);
   for (Version v = 1; v <= 3; ++v) bench.capture_all(v, v - 1);

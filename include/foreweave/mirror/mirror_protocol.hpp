@@ -39,7 +39,15 @@ struct View {
 std::vector<std::vector<Rank>> choose_partners(Rank ranks, int copies, const std::vector<std::uint32_t>& node_of_rank);
 
 struct MirrorEvent {
-  enum class Kind : std::uint8_t { sent, received, refused, stored, committed, fetched, failed } kind{};
+  enum class Kind : std::uint8_t {
+    sent,        ///< a snapshot (or its chain) of this rank, or one that was fetched from here, stands at `peer`
+    received,    ///< a snapshot from `peer` stands in the own store
+    refused,     ///< by `peer` or by this hub, as the note says; it is tried again unless it was given up
+    stored,      ///< a version of this rank stands in enough places; begin: when it was published
+    committed,   ///< the version is committed; begin: when it was published here
+    fetched,     ///< a fetch is complete
+    failed,      ///< a fetch from `peer` failed; or, with this hub as `peer`, the own store
+  } kind{};
   SnapshotId id;
   HubId peer = 0;
   std::uint64_t bytes = 0;
@@ -47,10 +55,12 @@ struct MirrorEvent {
   std::string note;
 };
 
-/// What the protocol wants done.
+/// What the protocol wants done. Called from inside the protocol's methods; must not call back into it.
 class Outbox {
  public:
   virtual ~Outbox() = default;
+  /// A frame of the present epoch; a dropped one is sent again where it matters. The payload goes from where it lies;
+  /// `owner` keeps it alive.
   virtual void send(HubId to, comm::FrameType type, Bytes body, ByteView payload, std::shared_ptr<const void> owner) = 0;
   virtual std::uint64_t pending_bytes(HubId to) const = 0;   ///< the protocol stays below its window
   virtual void notice(const MirrorEvent& event) = 0;
@@ -69,20 +79,30 @@ class MirrorProtocol {
   MirrorProtocol(MirrorOptions options, Store& store, Outbox& outbox);
   ~MirrorProtocol();
 
-  /// Starts an epoch. Transfers of earlier epochs are void; snapshots of versions above view.committed are erased from
+  /// Starts an epoch, also from within another. Error(state) when the epoch does not grow or view.committed is behind
+  /// committed(); Error(argument) when the view does not fit together. When the store fails, its error is passed on, and
+  /// begin may be called again. Transfers of earlier epochs are void; snapshots of versions above view.committed are erased from
   /// the store (all ranks). A hub that became a rank (a spare that took over) says so with `rank`.
   void begin(const View& view, std::optional<Rank> rank, Nanoseconds now);
-  /// The own snapshot of this version stands in the own store: mirror it, report it.
+  /// Leaves the epoch: everything under way is void, nothing is received or committed any more, publish() has no effect,
+  /// until begin(). To be called after a death, before the hubs agree on what the next epoch starts from: else a commit
+  /// that is still under way could overtake the version that this hub told the others.
+  void suspend();
+  /// The own snapshot of this version stands in the own store: mirror it, report it. Error(state) when this hub is no
+  /// rank, Error(argument) when a newer version is committed, Error(absent) when it is not in the store.
   void publish(Version version, Nanoseconds now);
   /// Ask `from` for the chain of `rank` that ends in `version`; the snapshots are put into the own store, then `fetched`
-  /// is noticed (or `failed`).
+  /// is noticed (or `failed`). What the own store has of the chain is replaced: it may be the damaged one.
   void fetch(HubId from, SnapshotId id, Nanoseconds now);
   void on_frame(const comm::Frame& frame, Nanoseconds now);
+  /// The connection to it failed, or it is dead: what was on its way is void, fetches from it fail. Should it be heard
+  /// of again in this epoch, mirroring goes on.
   void peer_lost(HubId peer);
   void tick(Nanoseconds now);
 
   Version committed() const;                   ///< newest committed version that this hub knows of
-  bool settled() const;                        ///< nothing published is waiting for a partner or a commit
+  /// Nothing published is waiting for a partner or a commit, and the version the epoch started from is mirrored again.
+  bool settled() const;
   std::uint64_t bytes_sent() const;
 
  private:
