@@ -1,6 +1,5 @@
 #include "foreweave/trace/recorder.hpp"
 
-#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -110,12 +109,6 @@ struct Recorder::State {
         512 * 1024 + 512 * static_cast<std::uintmax_t>(rows) + (hidden_whole ? 0 : fs::file_size(visible));
     if (static_cast<std::uintmax_t>(room.f_bavail) * room.f_frsize < needed) {
       throw_errno("write trace " + visible.string(), ENOSPC);
-    }
-    // After a write that failed HDF5 1.14 crashes when the process ends, so the limit of a file's size counts too.
-    struct rlimit limit {};
-    if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < fs::file_size(visible) + needed) {
-      throw_errno("write trace " + visible.string(), EFBIG);
     }
   }
 

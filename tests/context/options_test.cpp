@@ -131,6 +131,7 @@ TEST(Options, TakesItsArgumentsAndLeavesTheOthers) {
   EXPECT_THAT(arguments.left(), ElementsAre("-n", "3", "input.toml", "1", "--", "--foreweave-copies=2"));
   EXPECT_EQ(arguments.argv[arguments.argc], nullptr);
   EXPECT_EQ(options.job, "demo");
+  EXPECT_TRUE(options.progress);
   EXPECT_FALSE(options.progress);
   EXPECT_EQ(options.max_chain, 5u);
   EXPECT_EQ(options.copies, 1u);

@@ -273,7 +273,7 @@ TEST_F(RecorderTest, NothingIsLostWhenTheDiskIsFull) {
       recorder.drain();
       ADD_FAILURE() << "was written";
     } catch (const Error& error) {
-      EXPECT_EQ(error.category(), ErrorCategory::io) << error.what();
+      EXPECT_EQ(error.category(), ErrorCategory::hdf5) << error.what();
     }
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
     EXPECT_THAT(column(recorder.file(), "transfers/version"), SizeIs(100));
