@@ -20,114 +20,144 @@ template <class T>
 class PageEncoder {
  public:
   explicit PageEncoder(const PageShape& shape)
-      : strides_(common::strides_of(shape)), differences_(shape.width == 8 || shape.width == 4) {
+      : strides_(common::strides_of(shape)), differences_(common::element_width(shape) != 1) {
     std::memset(s_lead_, 0, sizeof s_lead_);
-    std::memset(difference_lead_ + sizeof difference_lead_ - lead_bytes(), 0, lead_bytes());
+    const std::size_t lead = (strides_.row + strides_.plane) * sizeof(T);
+    std::memset(difference_lead_ + max_lead - lead, 0, lead);
   }
 
   /// Encodes whole sectors: `length` bytes of the page exist, up to the next multiple of 512 can be read (zeros) from
   /// both. `base` is null for zeros. With `update`, dirty sectors are written to the base. Writes at most
-  /// max_encoded_page_bytes + pack_overrun to `out`. Returns the entry.
-  PageEntry encode(const std::byte* current, std::byte* base, std::uint32_t length, bool update, std::byte* out);
+  /// max_encoded_page_bytes + pack_overrun to `out`. `ahead`: the page after this one is fetched into the cache
+  /// meanwhile. Returns the entry.
+  PageEntry encode(const std::byte* current, std::byte* base, std::uint32_t length, bool update, bool ahead,
+                   std::byte* out);
 
  private:
   /// subtract_3d looks (row + plane) elements back, each stride less than a page.
   static constexpr std::size_t max_lead = 2 * page_bytes;
-  std::size_t lead_bytes() const { return (strides_.row + strides_.plane) * sizeof(T); }
 
-  std::byte* write_values(Transform transform, const std::byte* current, std::uint32_t stored, std::byte* out);
-  std::byte* write_raw(const std::byte* current, std::uint32_t length, std::uint32_t stored, std::byte* out) const;
+  /// What the page would take under a transform, as far as it has been looked at.
+  struct Candidate {
+    std::uint32_t stored = 0;  ///< bitmap
+    std::uint32_t size = 0;    ///< of the body without its header
+    std::uint64_t ors[sectors_per_page];
+
+    HWY_INLINE void add(std::uint32_t sector, std::uint64_t any) {
+      ors[sector] = any;
+      stored |= std::uint32_t{any != 0} << sector;
+      size += any != 0 ? 8 + 8 * static_cast<std::uint32_t>(std::popcount(any)) : 0;
+    }
+  };
+
+  void look_at_bytes(const std::byte* current, std::byte* base, std::uint32_t first, std::uint32_t sectors,
+                     bool update);
+  void look_at_elements(const std::byte* current, std::byte* base, std::uint32_t first, std::uint32_t sectors,
+                        bool update, bool ahead);
+  std::byte* write_values(Transform transform, const std::byte* current, const std::byte* ahead, std::byte* out);
+  std::byte* write_raw(const std::byte* current, std::uint32_t length, std::byte* out) const;
+  Candidate& of(Transform transform) { return candidates_[static_cast<int>(transform)]; }
 
   common::Strides strides_;
   bool differences_;
   alignas(64) std::byte s_lead_[64];     ///< zeros: what lies before s_
-  alignas(64) std::byte s_[page_bytes];  ///< current − base; current ^ base where T has no subtraction (width 1)
+  alignas(64) std::byte s_[page_bytes];  ///< current − base; current ^ base for width 1
   alignas(64) std::byte difference_lead_[max_lead];
-  alignas(64) std::byte difference_[page_bytes];          ///< (1 − S₁) s
-  std::uint64_t ors_[transform_count][sectors_per_page];  ///< per transform (raw: unused) and sector
+  alignas(64) std::byte difference_[page_bytes];  ///< (1 − S₁) s
+  Candidate candidates_[transform_count];
 };
 
 /// What a base of zeros is read from.
 alignas(64) inline constexpr std::byte zero_sector[sector_bytes] = {};
 
-template <class T>
-PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std::uint32_t length, bool update,
-                                 std::byte* out) {
-  const std::uint32_t sectors = common::sector_count(length);
-  constexpr int exclusive = static_cast<int>(Transform::exclusive_or);
-  constexpr int subtract = static_cast<int>(Transform::subtract);
-  constexpr int subtract_1d = static_cast<int>(Transform::subtract_1d);
-  constexpr int subtract_3d = static_cast<int>(Transform::subtract_3d);
-  std::uint32_t stored[transform_count] = {};
-  std::uint32_t size[transform_count] = {};
-
-  for (std::uint32_t k = 0; k < sectors; ++k) {
-    const std::byte* c = current + k * sector_bytes;
-    std::byte* b = base != nullptr ? base + k * sector_bytes : nullptr;
-    const std::byte* from = b != nullptr ? b : zero_sector;
-    const std::uint64_t changed = or_exclusive(c, from);
-    if (changed == 0) continue;
-    stored[exclusive] |= 1u << k;
-    ors_[exclusive][k] = changed;
-    size[exclusive] += 8 + 8 * static_cast<std::uint32_t>(std::popcount(changed));
-    size[0] += 8 * common::raw_words(k, length);
-    std::byte* s = s_ + k * sector_bytes;
-    if (differences_) {
-      ors_[subtract][k] = subtract_sector<T>(c, from, s);
-      size[subtract] += 8 + 8 * static_cast<std::uint32_t>(std::popcount(ors_[subtract][k]));
-    } else {
-      for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<std::uint64_t>()) {
-        store<std::uint64_t>(hn::Xor(load<std::uint64_t>(c + i), load<std::uint64_t>(from + i)), s + i);
-      }
-    }
-    if (update) std::memcpy(b, c, sector_bytes);
-  }
-  const std::uint32_t dirty = stored[exclusive];
-  if (dirty == 0) return 0;
-  stored[0] = stored[subtract] = dirty;
-  int best = size[exclusive] < size[0] ? exclusive : 0;
-
-  if (differences_) {
-    if (size[subtract] < size[best]) best = subtract;
-    // Sectors before the first dirty one have no values under any transform.
-    const std::uint32_t first = static_cast<std::uint32_t>(std::countr_zero(dirty));
-    for (std::uint32_t k = 0; k < sectors; ++k) {
-      if ((dirty >> k & 1) == 0) std::memset(s_ + k * sector_bytes, 0, sector_bytes);
-    }
-    if (first != 0) std::memset(difference_, 0, first * sector_bytes);
-    for (std::uint32_t k = first; k < sectors; ++k) {
-      const std::uint64_t any = difference_sector<T>(s_ + k * sector_bytes, difference_ + k * sector_bytes);
-      ors_[subtract_1d][k] = any;
-      stored[subtract_1d] |= std::uint32_t{any != 0} << k;
-      size[subtract_1d] += any != 0 ? 8 + 8 * static_cast<std::uint32_t>(std::popcount(any)) : 0;
-    }
-    if (size[subtract_1d] < size[best]) best = subtract_1d;
-    if (strides_.any()) {
-      const Lorenzo<T> lorenzo(strides_);
-      for (std::uint32_t k = first; k < sectors; ++k) {
-        const std::uint64_t any = or_lorenzo<T>(difference_ + k * sector_bytes, lorenzo);
-        ors_[subtract_3d][k] = any;
-        stored[subtract_3d] |= std::uint32_t{any != 0} << k;
-        size[subtract_3d] += any != 0 ? 8 + 8 * static_cast<std::uint32_t>(std::popcount(any)) : 0;
-      }
-      if (size[subtract_3d] < size[best]) best = subtract_3d;
-    }
-  }
-
-  const Transform transform = static_cast<Transform>(best);
-  std::byte* end = best == 0 ? write_raw(current, length, stored[0], out + page_header_bytes)
-                             : write_values(transform, current, stored[best], out + page_header_bytes);
-  const std::uint32_t bytes = static_cast<std::uint32_t>(end - out);
-  const std::uint64_t sum = check_sum(out + page_header_bytes, (bytes - page_header_bytes) / 8);
-  const std::uint32_t check = common::check_finish(sum, stored[best], static_cast<std::uint32_t>(best));
-  store_word(stored[best] | static_cast<std::uint64_t>(check) << 32, out);
-  return make_entry(bytes, transform);
+/// Asks for a sector's lines, to be used after this page.
+HWY_INLINE void fetch_sector(const std::byte* sector) {
+  for (std::size_t i = 0; i < sector_bytes; i += 64) __builtin_prefetch(sector + i, 0, 2);
 }
 
 template <class T>
-std::byte* PageEncoder<T>::write_raw(const std::byte* current, std::uint32_t length, std::uint32_t stored,
-                                     std::byte* out) const {
-  for (; stored != 0; stored &= stored - 1) {
+PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std::uint32_t length, bool update,
+                                 bool ahead, std::byte* out) {
+  const std::uint32_t sectors = common::sector_count(length);
+  std::uint32_t first = 0;  // dirty sector
+  while (or_exclusive(current + first * sector_bytes, base != nullptr ? base + first * sector_bytes : zero_sector) ==
+         0) {
+    if (++first == sectors) return 0;
+  }
+  for (Candidate& candidate : candidates_) candidate.stored = candidate.size = 0;
+  if (differences_) {
+    look_at_elements(current, base, first, sectors, update, ahead);
+  } else {
+    look_at_bytes(current, base, first, sectors, update);
+  }
+  const std::uint32_t dirty = of(Transform::exclusive_or).stored;
+  of(Transform::raw).stored = dirty;
+  for (std::uint32_t left = dirty; left != 0; left &= left - 1) {
+    of(Transform::raw).size += 8 * common::raw_words(static_cast<std::uint32_t>(std::countr_zero(left)), length);
+  }
+  int best = 0;
+  for (int t = 1; t < transform_count; ++t) {
+    if (candidates_[t].stored != 0 && candidates_[t].size < candidates_[best].size) best = t;
+  }
+  const Transform transform = static_cast<Transform>(best);
+  const std::byte* fetch = ahead && base != nullptr ? base + page_bytes : nullptr;
+  std::byte* end = best == 0 ? write_raw(current, length, out + page_header_bytes)
+                             : write_values(transform, current, fetch, out + page_header_bytes);
+  const std::uint32_t bytes = static_cast<std::uint32_t>(end - out);
+  const std::uint32_t stored = candidates_[best].stored;
+  const std::uint64_t sum = check_sum(out + page_header_bytes, (bytes - page_header_bytes) / 8);
+  const std::uint32_t check = common::check_finish(sum, stored, static_cast<std::uint32_t>(best));
+  store_word(stored | static_cast<std::uint64_t>(check) << 32, out);
+  return make_entry(bytes, transform);
+}
+
+/// Fills s_ and the candidates exclusive_or; the sectors before `first` are clean.
+template <class T>
+void PageEncoder<T>::look_at_bytes(const std::byte* current, std::byte* base, std::uint32_t first,
+                                   std::uint32_t sectors, bool update) {
+  for (std::uint32_t k = first; k < sectors; ++k) {
+    const std::size_t at = k * sector_bytes;
+    const std::byte* from = base != nullptr ? base + at : zero_sector;
+    for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<std::uint64_t>()) {
+      store<std::uint64_t>(hn::Xor(load<std::uint64_t>(current + at + i), load<std::uint64_t>(from + i)),
+                           s_ + at + i);
+    }
+    const std::uint64_t changed = or_exclusive(current + at, from);
+    of(Transform::exclusive_or).add(k, changed);
+    if (update && changed != 0) std::memcpy(base + at, current + at, sector_bytes);
+  }
+}
+
+/// Fills s_, difference_ and all candidates but raw; the sectors before `first` are clean.
+template <class T>
+void PageEncoder<T>::look_at_elements(const std::byte* current, std::byte* base, std::uint32_t first,
+                                      std::uint32_t sectors, bool update, bool ahead) {
+  const Lorenzo<T> lorenzo(strides_);
+  const bool three = strides_.any();
+  std::memset(s_, 0, first * sector_bytes);
+  std::memset(difference_, 0, first * sector_bytes);
+  for (std::uint32_t k = first; k < sectors; ++k) {
+    const std::size_t at = k * sector_bytes;
+    const std::byte* from = base != nullptr ? base + at : zero_sector;
+    if (ahead) fetch_sector(current + page_bytes + at);
+    const SectorOrs ors = difference_sector<T>(current + at, from, s_ + at, difference_ + at);
+    of(Transform::exclusive_or).add(k, ors.exclusive_or);
+    of(Transform::subtract).add(k, ors.subtract);
+    of(Transform::subtract_1d).add(k, ors.subtract_1d);
+    if (update && ors.exclusive_or != 0) std::memcpy(base + at, current + at, sector_bytes);
+    // One sector behind, so that what it loads has left the store buffer.
+    if (three && k != first)
+      of(Transform::subtract_3d).add(k - 1, or_lorenzo<T>(difference_ + at - sector_bytes, lorenzo));
+  }
+  if (three) {
+    const std::uint32_t last = sectors - 1;
+    of(Transform::subtract_3d).add(last, or_lorenzo<T>(difference_ + last * sector_bytes, lorenzo));
+  }
+}
+
+template <class T>
+std::byte* PageEncoder<T>::write_raw(const std::byte* current, std::uint32_t length, std::byte* out) const {
+  for (std::uint32_t stored = candidates_[0].stored; stored != 0; stored &= stored - 1) {
     const std::uint32_t k = static_cast<std::uint32_t>(std::countr_zero(stored));
     const std::size_t bytes = 8 * common::raw_words(k, length);
     std::memcpy(out, current + k * sector_bytes, bytes);
@@ -137,14 +167,16 @@ std::byte* PageEncoder<T>::write_raw(const std::byte* current, std::uint32_t len
 }
 
 template <class T>
-std::byte* PageEncoder<T>::write_values(Transform transform, const std::byte* current, std::uint32_t stored,
+std::byte* PageEncoder<T>::write_values(Transform transform, const std::byte* current, const std::byte* ahead,
                                         std::byte* out) {
   alignas(64) std::uint64_t values[64];
   std::byte* to = reinterpret_cast<std::byte*>(values);
   const Lorenzo<T> lorenzo(strides_);
-  for (; stored != 0; stored &= stored - 1) {
+  const Candidate& chosen = of(transform);
+  for (std::uint32_t stored = chosen.stored; stored != 0; stored &= stored - 1) {
     const std::uint32_t k = static_cast<std::uint32_t>(std::countr_zero(stored));
     const std::size_t at = k * sector_bytes;
+    if (ahead != nullptr) fetch_sector(ahead + at);
     switch (transform) {
       case Transform::exclusive_or:
         if (differences_) {
@@ -165,58 +197,9 @@ std::byte* PageEncoder<T>::write_values(Transform transform, const std::byte* cu
       case Transform::raw:
         break;  // never here: write_raw
     }
-    out = pack_sector(values, ors_[static_cast<int>(transform)][k], out);
+    out = pack_sector(values, chosen.ors[k], out);
   }
   return out;
-}
-
-/// Encodes the last page of a run, which may be short, through copies: nothing past the end of current or base is
-/// read, and nothing past the bound of `out` is written.
-template <class T>
-HWY_NOINLINE PageEntry encode_last_page(PageEncoder<T>& encoder, const std::byte* current, std::byte* base,
-                                        std::uint32_t length, bool update, std::byte* out) {
-  alignas(64) std::byte body[max_encoded_page_bytes + pack_overrun];
-  PageEntry entry;
-  if (length == page_bytes) {
-    entry = encoder.encode(current, base, length, update, body);
-  } else {
-    alignas(64) std::byte whole_current[page_bytes];
-    alignas(64) std::byte whole_base[page_bytes];
-    const std::size_t whole = common::sector_count(length) * sector_bytes;
-    std::memcpy(whole_current, current, length);
-    std::memset(whole_current + length, 0, whole - length);
-    if (base != nullptr) {
-      std::memcpy(whole_base, base, length);
-      std::memset(whole_base + length, 0, whole - length);
-    }
-    entry = encoder.encode(whole_current, base != nullptr ? whole_base : nullptr, length, false, body);
-    if (update && entry != 0) std::memcpy(base, current, length);
-  }
-  std::memcpy(out, body, entry_size(entry));
-  return entry;
-}
-
-template <class T>
-std::uint64_t encode_run(const EncodeJob& job) {
-  PageEncoder<T> encoder(job.shape);
-  const std::uint64_t pages = page_count(job.bytes);
-  const bool update = job.update_base && job.base != nullptr;
-  std::byte* out = job.out;
-  for (std::uint64_t page = 0; page < pages; ++page) {
-    const std::byte* current = job.current + page * page_bytes;
-    std::byte* base = job.base != nullptr ? job.base + page * page_bytes : nullptr;
-    const PageEntry entry = page + 1 < pages ? encoder.encode(current, base, page_bytes, update, out)
-                                             : encode_last_page<T>(encoder, current, base,
-                                                                   common::page_length(page, job.bytes), update, out);
-    job.entries[page] = entry;
-    out += entry_size(entry);
-  }
-  return static_cast<std::uint64_t>(out - job.out);
-}
-
-std::uint64_t EncodePages(const EncodeJob& job) {
-  if (job.bytes == 0) return 0;
-  return job.shape.width == 4 ? encode_run<std::uint32_t>(job) : encode_run<std::uint64_t>(job);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -25,38 +25,67 @@ HWY_INLINE std::uint64_t or_exclusive(const std::byte* current, const std::byte*
   return fold_or<std::uint64_t>(even, odd);
 }
 
-/// s = current − base of a sector, written to `s`; returns the OR of the words of zz(s).
+/// The ORs of the words of a sector's values under three transforms.
+struct SectorOrs {
+  std::uint64_t exclusive_or, subtract, subtract_1d;
+};
+
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+
+/// The elements one before those of `now`; `before` is the vector before it.
 template <class T>
-HWY_INLINE std::uint64_t subtract_sector(const std::byte* current, const std::byte* base, std::byte* s) {
-  const Tag<T> d;
-  const std::size_t step = vector_bytes<T>();
-  auto even = hn::Zero(d), odd = hn::Zero(d);
-  for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {
-    const auto v = hn::Sub(load<T>(current + i), load<T>(base + i));
-    const auto w = hn::Sub(load<T>(current + i + step), load<T>(base + i + step));
-    store<T>(v, s + i);
-    store<T>(w, s + i + step);
-    even = hn::Or(even, zigzag<T>(v));
-    odd = hn::Or(odd, zigzag<T>(w));
+HWY_INLINE hn::Vec<Tag<T>> one_before(hn::Vec<Tag<T>> before, hn::Vec<Tag<T>> now) {
+  if constexpr (sizeof(T) == 8) {
+    return hn::Vec<Tag<T>>{_mm512_alignr_epi64(now.raw, before.raw, 7)};
+  } else {
+    return hn::Vec<Tag<T>>{_mm512_alignr_epi32(now.raw, before.raw, 15)};
   }
-  return fold_or<T>(even, odd);
 }
 
-/// d = (1 − S₁) s of a sector, written to `d`; sizeof(T) bytes before `s` are read. Returns the OR of zz(d).
+#endif
+
+/// s = current − base and (1 − S₁) s of a sector, written to `s` and `difference`. Up to 64 bytes before `s` are
+/// read: the end of the sector before.
 template <class T>
-HWY_INLINE std::uint64_t difference_sector(const std::byte* s, std::byte* out) {
+HWY_INLINE SectorOrs difference_sector(const std::byte* current, const std::byte* base, std::byte* s,
+                                       std::byte* difference) {
   const Tag<T> d;
   const std::size_t step = vector_bytes<T>();
-  auto even = hn::Zero(d), odd = hn::Zero(d);
+  auto x_even = hn::Zero(d), x_odd = hn::Zero(d), s_even = hn::Zero(d), s_odd = hn::Zero(d);
+  auto d_even = hn::Zero(d), d_odd = hn::Zero(d);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  auto before = load<T>(s - step);
+#endif
   for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {
-    const auto v = hn::Sub(load<T>(s + i), load<T>(s + i - sizeof(T)));
-    const auto w = hn::Sub(load<T>(s + i + step), load<T>(s + i + step - sizeof(T)));
-    store<T>(v, out + i);
-    store<T>(w, out + i + step);
-    even = hn::Or(even, zigzag<T>(v));
-    odd = hn::Or(odd, zigzag<T>(w));
+    const auto c0 = load<T>(current + i), c1 = load<T>(current + i + step);
+    const auto b0 = load<T>(base + i), b1 = load<T>(base + i + step);
+    const auto s0 = hn::Sub(c0, b0), s1 = hn::Sub(c1, b1);
+    store<T>(s0, s + i);
+    store<T>(s1, s + i + step);
+    x_even = hn::Or(x_even, hn::Xor(c0, b0));
+    x_odd = hn::Or(x_odd, hn::Xor(c1, b1));
+    s_even = hn::Or(s_even, zigzag<T>(s0));
+    s_odd = hn::Or(s_odd, zigzag<T>(s1));
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+    const auto d0 = hn::Sub(s0, one_before<T>(before, s0)), d1 = hn::Sub(s1, one_before<T>(s0, s1));
+    before = s1;
+    store<T>(d0, difference + i);
+    store<T>(d1, difference + i + step);
+    d_even = hn::Or(d_even, zigzag<T>(d0));
+    d_odd = hn::Or(d_odd, zigzag<T>(d1));
+#endif
   }
-  return fold_or<T>(even, odd);
+#if !(HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3)
+  for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {
+    const auto d0 = hn::Sub(load<T>(s + i), load<T>(s + i - sizeof(T)));
+    const auto d1 = hn::Sub(load<T>(s + i + step), load<T>(s + i + step - sizeof(T)));
+    store<T>(d0, difference + i);
+    store<T>(d1, difference + i + step);
+    d_even = hn::Or(d_even, zigzag<T>(d0));
+    d_odd = hn::Or(d_odd, zigzag<T>(d1));
+  }
+#endif
+  return {fold_or<T>(x_even, x_odd), fold_or<T>(s_even, s_odd), fold_or<T>(d_even, d_odd)};
 }
 
 /// (1 − S_row)(1 − S_plane) of the differences at `d`, where a factor with stride 0 is left out and at least one is

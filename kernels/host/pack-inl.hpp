@@ -17,19 +17,44 @@ namespace HWY_NAMESPACE {
 /// How far pack_sector may write past the end it returns.
 inline constexpr std::size_t pack_overrun = 64;
 
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+
+/// Eight planes, of which `present` are not zero, to `out`; returns the end.
+HWY_INLINE std::byte* put_planes(__m512i rows, std::uint64_t mask, std::byte* out) {
+  const __mmask8 present = static_cast<__mmask8>(mask);
+  if (present == 0) return out;
+  _mm512_storeu_si512(out, _mm512_maskz_compress_epi64(present, spread_rows(rows)));
+  return out + 8 * static_cast<std::size_t>(std::popcount(mask & 0xFF));
+}
+
+/// Eight planes from `in`, those that are not present zero; moves `in` to their end.
+HWY_INLINE __m512i take_planes(const std::byte*& in, std::uint64_t mask) {
+  const __mmask8 present = static_cast<__mmask8>(mask);
+  const unsigned count = static_cast<unsigned>(std::popcount(mask & 0xFF));
+  const __m512i packed = _mm512_maskz_loadu_epi64(static_cast<__mmask8>((1u << count) - 1), in);
+  in += 8 * count;
+  return _mm512_maskz_expand_epi64(present, packed);
+}
+
+#endif
+
 /// Writes the mask word (given: the OR of the values) and the planes of 64 values. Returns the end.
 HWY_INLINE std::byte* pack_sector(const std::uint64_t* values, std::uint64_t mask, std::byte* out) {
-  alignas(64) std::uint64_t planes[64];
-  transpose_64x64(values, planes);
   store_word(mask, out);
   out += 8;
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  for (unsigned p = 0; p < 64; p += 8, mask >>= 8) {
-    const __mmask8 present = static_cast<__mmask8>(mask);
-    _mm512_storeu_si512(out, _mm512_maskz_compress_epi64(present, _mm512_load_si512(planes + p)));
-    out += 8 * std::popcount(static_cast<unsigned>(present));
-  }
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+  const Matrix planes = transpose_but_spread(load_matrix(values));
+  out = put_planes(planes.r0, mask, out);
+  out = put_planes(planes.r1, mask >> 8, out);
+  out = put_planes(planes.r2, mask >> 16, out);
+  out = put_planes(planes.r3, mask >> 24, out);
+  out = put_planes(planes.r4, mask >> 32, out);
+  out = put_planes(planes.r5, mask >> 40, out);
+  out = put_planes(planes.r6, mask >> 48, out);
+  out = put_planes(planes.r7, mask >> 56, out);
 #else
+  alignas(64) std::uint64_t planes[64];
+  transpose_64x64(values, planes);
   for (; mask != 0; mask &= mask - 1, out += 8) store_word(planes[std::countr_zero(mask)], out);
 #endif
   return out;
@@ -37,22 +62,32 @@ HWY_INLINE std::byte* pack_sector(const std::uint64_t* values, std::uint64_t mas
 
 /// Reads what pack_sector wrote, no byte past its end, into 64 values. Returns the end.
 HWY_INLINE const std::byte* unpack_sector(const std::byte* in, std::uint64_t* values) {
-  alignas(64) std::uint64_t planes[64];
   std::uint64_t mask = load_word(in);
   in += 8;
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  for (unsigned p = 0; p < 64; p += 8, mask >>= 8) {
-    const __mmask8 present = static_cast<__mmask8>(mask);
-    const int count = std::popcount(static_cast<unsigned>(present));
-    const __m512i packed = _mm512_maskz_loadu_epi64(static_cast<__mmask8>((1u << count) - 1), in);
-    _mm512_store_si512(planes + p, _mm512_maskz_expand_epi64(present, packed));
-    in += 8 * count;
-  }
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+  Matrix planes;
+  planes.r0 = take_planes(in, mask);
+  planes.r1 = take_planes(in, mask >> 8);
+  planes.r2 = take_planes(in, mask >> 16);
+  planes.r3 = take_planes(in, mask >> 24);
+  planes.r4 = take_planes(in, mask >> 32);
+  planes.r5 = take_planes(in, mask >> 40);
+  planes.r6 = take_planes(in, mask >> 48);
+  planes.r7 = take_planes(in, mask >> 56);
+  const Matrix words = transpose_but_spread(planes);
+  _mm512_storeu_si512(values, spread_rows(words.r0));
+  _mm512_storeu_si512(values + 8, spread_rows(words.r1));
+  _mm512_storeu_si512(values + 16, spread_rows(words.r2));
+  _mm512_storeu_si512(values + 24, spread_rows(words.r3));
+  _mm512_storeu_si512(values + 32, spread_rows(words.r4));
+  _mm512_storeu_si512(values + 40, spread_rows(words.r5));
+  _mm512_storeu_si512(values + 48, spread_rows(words.r6));
+  _mm512_storeu_si512(values + 56, spread_rows(words.r7));
 #else
-  for (unsigned p = 0; p < 64; ++p) planes[p] = 0;
+  alignas(64) std::uint64_t planes[64] = {};
   for (; mask != 0; mask &= mask - 1, in += 8) planes[std::countr_zero(mask)] = load_word(in);
-#endif
   transpose_64x64(planes, values);
+#endif
   return in;
 }
 

@@ -11,7 +11,7 @@ void Fetches::start(HubId from, SnapshotId id, Nanoseconds now) {
   auto& asked = fetches_[{from, id.rank}];
   asked = {};
   asked.request = {++last_number_, id};
-  asked.began = asked.waiting_since = now;
+  asked.began = asked.heard = asked.waiting_since = now;
   asked.patience = std::max<Nanoseconds>(options_.retry_after / 16, 1);
   outbox_.send(from, FrameType::fetch, asked.request.encode(), {}, nullptr);
 }
@@ -29,7 +29,7 @@ void Fetches::heard(HubId from, Rank rank, std::uint64_t bytes, Nanoseconds now)
   const auto found = fetches_.find({from, rank});
   if (found == fetches_.end()) return;
   found->second.bytes += bytes;
-  found->second.waiting_since = now;
+  found->second.heard = found->second.waiting_since = now;
   found->second.patience = options_.retry_after;  // it is on its way
 }
 
@@ -63,11 +63,21 @@ void Fetches::peer_lost(HubId peer, Nanoseconds now) {
 }
 
 void Fetches::tick(Nanoseconds now) {
-  for (auto& [key, asked] : fetches_) {
-    if (now - asked.waiting_since < asked.patience) continue;
-    asked.waiting_since = now;
-    asked.patience = std::min(asked.patience * 2, options_.retry_after);
-    outbox_.send(key.first, FrameType::fetch, asked.request.encode(), {}, nullptr);
+  for (auto entry = fetches_.begin(); entry != fetches_.end();) {
+    auto& [key, asked] = *entry;
+    if (now - asked.heard >= silent_retries * options_.retry_after) {
+      const auto from = key.first;
+      const auto given_up = std::move(asked);
+      entry = fetches_.erase(entry);
+      notice(MirrorEvent::Kind::failed, from, given_up, now, "hub " + std::to_string(from) + " does not answer");
+      continue;
+    }
+    if (now - asked.waiting_since >= asked.patience) {
+      asked.waiting_since = now;
+      asked.patience = std::min(asked.patience * 2, options_.retry_after);
+      outbox_.send(key.first, FrameType::fetch, asked.request.encode(), {}, nullptr);
+    }
+    ++entry;
   }
 }
 

@@ -14,6 +14,10 @@ namespace foreweave::mirror {
 
 class Fetches {
  public:
+  /// A fetch fails when nothing at all comes for so many times retry_after: the other hub may hang, and nobody else
+  /// may be watching it.
+  static constexpr int silent_retries = 5;
+
   Fetches(const MirrorOptions& options, Outbox& outbox) : options_(options), outbox_(outbox) {}
 
   /// Everything asked for is void (a new epoch); no notice.
@@ -37,7 +41,7 @@ class Fetches {
     Fetch request;
     std::set<Version> links;
     std::uint64_t bytes = 0;
-    Nanoseconds began = 0, waiting_since = 0, patience = 0;
+    Nanoseconds began = 0, heard = 0, waiting_since = 0, patience = 0;
   };
   using Key = std::pair<HubId, Rank>;
   void notice(MirrorEvent::Kind kind, HubId from, const Asked& asked, Nanoseconds now, std::string note);

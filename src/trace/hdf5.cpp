@@ -1,14 +1,29 @@
 #include "trace/hdf5.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
 #include "foreweave/core/error.hpp"
 
 namespace foreweave::trace {
 namespace {
 
+// The stack repeats itself when several chunks fail: each text once, and an end.
+constexpr std::size_t longest_text = 600;
+
 herr_t collect(unsigned, const H5E_error2_t* entry, void* text) {
   auto& all = *static_cast<std::string*>(text);
-  const std::string one = entry->desc != nullptr ? entry->desc : "";
-  if (!one.empty()) all += (all.empty() ? "" : "; ") + one;
+  std::string one = entry->desc != nullptr ? entry->desc : "";
+  std::replace(one.begin(), one.end(), '\n', ' ');
+  if (!one.empty() && all.size() + one.size() < longest_text && all.find(one) == all.npos) {
+    all += (all.empty() ? "" : "; ") + one;
+  }
   return 0;
 }
 
@@ -18,6 +33,18 @@ Handle file_access() {
   check_hdf5(H5Pset_fclose_degree(access, H5F_CLOSE_STRONG), "HDF5 file access list");
   check_hdf5(H5Pset_fapl_sec2(access), "HDF5 file access list");
   return access;
+}
+
+// Room beyond the end of an open file; errno where there is none.
+int reserve(int descriptor, std::uint64_t room) {
+  if (room == 0) return 0;
+  struct stat state {};
+  if (::fstat(descriptor, &state) != 0) return errno;
+  if (::fallocate(descriptor, FALLOC_FL_KEEP_SIZE, state.st_size, static_cast<off_t>(room)) == 0) return 0;
+  if (errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+  struct statvfs system {};
+  if (::fstatvfs(descriptor, &system) != 0) return errno;
+  return static_cast<std::uint64_t>(system.f_bavail) * system.f_frsize < room ? ENOSPC : 0;
 }
 
 }  // namespace
@@ -72,12 +99,53 @@ void put_attribute(hid_t object, const char* name, std::int64_t value) {
   check_hdf5(H5Awrite(attribute, H5T_NATIVE_INT64, &value), what);
 }
 
-Handle create_hdf5_file(const std::string& path) {
-  return Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, file_access()), "create " + path);
+std::string get_text_attribute(hid_t object, const char* name) {
+  if (H5Aexists(object, name) <= 0) return {};
+  const Handle attribute(H5Aopen(object, name, H5P_DEFAULT));
+  const Handle type(H5Aget_type(attribute));
+  if (H5Tis_variable_str(type) <= 0) return {};
+  char* text = nullptr;
+  if (H5Aread(attribute, type, &text) < 0 || text == nullptr) return {};
+  std::string value(text);
+  H5free_memory(text);
+  return value;
 }
 
-Handle open_hdf5_file(const std::string& path, bool writable) {
-  return Handle(H5Fopen(path.c_str(), writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, file_access()), "open " + path);
+WritableFile::WritableFile(std::string path, Mode mode, std::uint64_t room) : path_(std::move(path)) {
+  const auto access = file_access();
+  file_ = mode == Mode::create
+              ? Handle(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), "create " + path_)
+              : Handle(H5Fopen(path_.c_str(), H5F_ACC_RDWR, access), "open " + path_);
+  void* handle = nullptr;
+  check_hdf5(H5Fget_vfd_handle(file_, access, &handle), "open " + path_);
+  descriptor_ = *static_cast<int*>(handle);
+  if (const int code = reserve(descriptor_, room); code != 0) {
+    discard();
+    throw Error(ErrorCategory::io, "write " + path_, std::strerror(code), code);
+  }
+}
+
+WritableFile::~WritableFile() { discard(); }
+
+void WritableFile::discard() noexcept {
+  if (descriptor_ < 0) return;
+  if (const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC); nowhere >= 0) {
+    ::dup3(nowhere, descriptor_, O_CLOEXEC);
+    ::close(nowhere);
+  }
+  descriptor_ = -1;
+}
+
+void WritableFile::close() {
+  check_hdf5(H5Fflush(file_, H5F_SCOPE_LOCAL), "write " + path_);
+  descriptor_ = -1;
+  file_.close("write " + path_);
+  // Gives back what was reserved and not used.
+  if (struct stat state{}; ::stat(path_.c_str(), &state) == 0) (void)!::truncate(path_.c_str(), state.st_size);
+}
+
+Handle open_hdf5_file(const std::string& path) {
+  return Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, file_access()), "open " + path);
 }
 
 }  // namespace foreweave::trace

@@ -3,6 +3,7 @@
 
 #include <hdf5.h>
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,7 +62,34 @@ void put_attribute(hid_t object, const char* name, const std::string& value);
 void put_attribute(hid_t object, const char* name, const std::vector<std::string>& values);
 void put_attribute(hid_t object, const char* name, std::int64_t value);
 
-Handle create_hdf5_file(const std::string& path);
-Handle open_hdf5_file(const std::string& path, bool writable);
+/// Empty where it is missing or not a string of variable length.
+std::string get_text_attribute(hid_t object, const char* name);
+
+/// A file that is written. HDF5 does not survive a write that fails: a data set whose last chunk cannot be written
+/// when it is closed stays in its tables half freed, and the process crashes when it ends. So room is reserved before
+/// anything is written, and should a write fail all the same, what HDF5 still holds goes to /dev/null (discard())
+/// before its handles are closed.
+class WritableFile {
+ public:
+  enum class Mode { create, open };
+  /// Reserves `room` bytes beyond the file's end. Throws Error(io) where they cannot be had, Error(hdf5) for the
+  /// rest.
+  WritableFile(std::string path, Mode mode, std::uint64_t room);
+  ~WritableFile();  ///< not closed: discards
+  WritableFile(const WritableFile&) = delete;
+  WritableFile& operator=(const WritableFile&) = delete;
+  operator hid_t() const { return file_; }
+  /// From now on nothing reaches the file; to be called before handles with unwritten data are closed.
+  void discard() noexcept;
+  /// Writes everything out and closes. Throws, then the file is damaged.
+  void close();
+
+ private:
+  std::string path_;
+  Handle file_;
+  int descriptor_ = -1;  // HDF5's own
+};
+
+Handle open_hdf5_file(const std::string& path);  ///< for reading
 
 }  // namespace foreweave::trace

@@ -15,28 +15,15 @@ namespace foreweave::trace {
 namespace fs = std::filesystem;
 namespace {
 
-// A string attribute as put_attribute() writes them; empty where it is missing or of another kind.
-std::string text_attribute(hid_t object, const char* name) {
-  if (H5Aexists(object, name) <= 0) return {};
-  const Handle attribute(H5Aopen(object, name, H5P_DEFAULT));
-  const Handle type(H5Aget_type(attribute));
-  if (H5Tis_variable_str(type) <= 0) return {};
-  char* text = nullptr;
-  if (H5Aread(attribute, type, &text) < 0 || text == nullptr) return {};
-  std::string value(text);
-  H5free_memory(text);
-  return value;
-}
-
 // Whether the index that is there belongs to this run: then it is extended. Another run's is replaced; another
 // program's file is not touched.
 bool belongs_to(const fs::path& index, const RunInfo& info) {
-  auto file = open_hdf5_file(index, false);
-  if (text_attribute(file, "format") != index_format_name) {
+  auto file = open_hdf5_file(index);
+  if (get_text_attribute(file, "format") != index_format_name) {
     throw Error(ErrorCategory::format, "write trace index " + index.string(),
                 "a file of that name is there and is no Foreweave trace index; choose another trace folder");
   }
-  return text_attribute(file, "run_id") == info.run_id;
+  return get_text_attribute(file, "run_id") == info.run_id;
 }
 
 }  // namespace
@@ -49,19 +36,18 @@ void write_index(const fs::path& folder, const RunInfo& info) {
   fs::create_directories(folder, code);
   if (code) throw Error(ErrorCategory::io, what, code.message(), code.value());
   const Hdf5Scope scope;
-  Handle file;
-  if (fs::exists(index) && belongs_to(index, info)) {
+  const bool extend = fs::exists(index) && belongs_to(index, info);
+  if (extend) {
     fs::copy_file(index, temporary, fs::copy_options::overwrite_existing, code);
     if (code) throw Error(ErrorCategory::io, what, code.message(), code.value());
-    file = open_hdf5_file(temporary, true);
-  } else {
-    file = create_hdf5_file(temporary);
-    put_identity(file, index_format_name, info);
   }
+  const auto hubs = info.hubs != 0 ? info.hubs : static_cast<std::uint32_t>(info.ranks);
+  WritableFile file(temporary, extend ? WritableFile::Mode::open : WritableFile::Mode::create,
+                    64 * 1024 + std::uint64_t{512} * hubs);
+  if (!extend) put_identity(file, index_format_name, info);
   const std::string group = "/attempts/" + std::to_string(info.attempt) + "/hubs";
   const Handle links(H5Pcreate(H5P_LINK_CREATE), what);
   check_hdf5(H5Pset_create_intermediate_group(links, 1), what);
-  const auto hubs = info.hubs != 0 ? info.hubs : static_cast<std::uint32_t>(info.ranks);
   { const Handle made(H5Gcreate2(file, group.c_str(), links, H5P_DEFAULT, H5P_DEFAULT)); }  // fails where it exists
   const Handle target(H5Gopen2(file, group.c_str(), H5P_DEFAULT), what);
   for (std::uint32_t hub = 0; hub < hubs; ++hub) {
@@ -71,7 +57,7 @@ void write_index(const fs::path& folder, const RunInfo& info) {
         H5Lcreate_external(hub_file(info.attempt, hub).c_str(), "/", target, name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
         what);
   }
-  file.close(what);
+  file.close();
   if (::rename(temporary.c_str(), index.c_str()) != 0) {
     const int problem = errno;
     ::unlink(temporary.c_str());

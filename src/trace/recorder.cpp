@@ -1,6 +1,5 @@
 #include "foreweave/trace/recorder.hpp"
 
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -27,6 +26,10 @@ constexpr std::size_t waiting_limit = 1'000'000;
 // grown to this much over its packed size.
 constexpr std::uintmax_t slack_bytes = 1 << 20;
 constexpr std::uintmax_t slack_factor = 2;
+
+// What a drain may need on disk: every column's last chunk anew and metadata, and the rows.
+constexpr std::uint64_t drain_room = 512 * 1024;
+constexpr std::uint64_t row_room = 512;
 
 std::string host_name() {
   std::array<char, 256> name{};
@@ -71,56 +74,42 @@ struct Recorder::State {
   }
 
   void create() {
-    auto file = create_hdf5_file(hidden);
+    WritableFile file(hidden, WritableFile::Mode::create, drain_room);
     put_header(file);
     create_tables(file);
-    file.close("write " + hidden.string());
+    file.close();
     if (::rename(hidden.c_str(), visible.c_str()) != 0) throw_errno("create trace " + visible.string(), errno);
   }
 
   // The hidden file anew: everything that the visible one has, packed.
   void pack() {
     hidden_whole = false;
-    auto from = open_hdf5_file(visible, false);
-    auto to = create_hdf5_file(hidden);
+    const auto what = "pack trace " + visible.string();
+    const auto from = open_hdf5_file(visible);
+    WritableFile to(hidden, WritableFile::Mode::create, drain_room + fs::file_size(visible));
     put_header(to);
     H5G_info_t groups{};
-    check_hdf5(H5Gget_info(from, &groups), "read trace " + visible.string());
+    check_hdf5(H5Gget_info(from, &groups), what);
     for (hsize_t i = 0; i < groups.nlinks; ++i) {
       std::array<char, 256> name{};
       check_hdf5(H5Lget_name_by_idx(from, ".", H5_INDEX_NAME, H5_ITER_INC, i, name.data(), name.size(), H5P_DEFAULT),
-                 "read trace " + visible.string());
-      check_hdf5(H5Ocopy(from, name.data(), to, name.data(), H5P_DEFAULT, H5P_DEFAULT),
-                 "pack trace " + visible.string());
+                 what);
+      check_hdf5(H5Ocopy(from, name.data(), to, name.data(), H5P_DEFAULT, H5P_DEFAULT), what);
     }
-    to.close("write " + hidden.string());
+    to.close();
     packed_bytes = fs::file_size(hidden);
     behind = {};
     hidden_whole = true;
   }
 
-  // HDF5 does not take a full disk well: look before it starts.
-  void expect_room(std::size_t rows) const {
-    struct statvfs room {};
-    if (::statvfs(visible.parent_path().c_str(), &room) != 0) {
-      throw_errno("write trace " + visible.string(), errno);
-    }
-    const std::uintmax_t needed =
-        512 * 1024 + 512 * static_cast<std::uintmax_t>(rows) + (hidden_whole ? 0 : fs::file_size(visible));
-    if (static_cast<std::uintmax_t>(room.f_bavail) * room.f_frsize < needed) {
-      throw_errno("write trace " + visible.string(), ENOSPC);
-    }
-  }
-
   void write(const Rows& rows, std::size_t dropped_now) {
-    expect_room(rows.size() + behind.size());
     if (!hidden_whole || fs::file_size(hidden) > slack_factor * packed_bytes + slack_bytes) pack();
     hidden_whole = false;  // until it is written
-    auto file = open_hdf5_file(hidden, true);
+    WritableFile file(hidden, WritableFile::Mode::open, drain_room + row_room * (rows.size() + behind.size()));
     append_rows(file, behind);
     append_rows(file, rows);
     if (dropped_now != 0) put_attribute(file, "dropped_records", static_cast<std::int64_t>(dropped_now));
-    file.close("write " + hidden.string());
+    file.close();
   }
 
   // Exchanges the two files' names so that `visible` always names a whole file. After the first rename the rows are

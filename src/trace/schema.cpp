@@ -136,8 +136,9 @@ void create_table(hid_t file, const Table& table) {
 // Appends the rows of one column after another; all columns of a table grow alike.
 class Appender {
  public:
-  Appender(hid_t file, const Table& table, std::size_t rows)
-      : group_(H5Gopen2(file, table.name, H5P_DEFAULT), std::string("open trace table ") + table.name),
+  Appender(WritableFile& file, const Table& table, std::size_t rows)
+      : file_(file),
+        group_(H5Gopen2(file, table.name, H5P_DEFAULT), std::string("open trace table ") + table.name),
         table_(table),
         rows_(rows) {}
 
@@ -188,9 +189,14 @@ class Appender {
     const Handle space(H5Dget_space(set), what);
     check_hdf5(H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr), what);
     const Handle memory(H5Screate_simple(dimensions, count.data(), nullptr), what);
-    check_hdf5(H5Dwrite(set, memory_type, memory, space, H5P_DEFAULT, values), what);
+    // Chunks are written out while a failure can still be met: closing the data set must not fail.
+    if (H5Dwrite(set, memory_type, memory, space, H5P_DEFAULT, values) < 0 || H5Dflush(set) < 0) {
+      file_.discard();
+      throw_hdf5(what);
+    }
   }
 
+  WritableFile& file_;
   Handle group_;
   const Table& table_;
   hsize_t rows_;
@@ -251,7 +257,7 @@ void create_tables(hid_t file) {
   for (const auto* table : {&captures, &transfers, &commits, &failures, &recoveries}) create_table(file, *table);
 }
 
-void append_rows(hid_t file, const Rows& rows) {
+void append_rows(WritableFile& file, const Rows& rows) {
   if (const auto& r = rows.captures; !r.empty()) {
     Appender to(file, captures, r.size());
     to.i64("time", [&](auto i) { return r[i].time; });

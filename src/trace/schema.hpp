@@ -8,19 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "foreweave/trace/reader.hpp"
 #include "foreweave/trace/recorder.hpp"
+#include "trace/hdf5.hpp"
 
 namespace foreweave::trace {
 
 inline constexpr const char* format_name = "foreweave-trace";
 inline constexpr const char* index_format_name = "foreweave-trace-index";
 inline constexpr std::int64_t format_version = 1;
-
-struct CaptureRow {
-  Nanoseconds time = 0;
-  Rank rank = 0;
-  CaptureReport report;
-};
 
 /// Rows of every table, in the order they were recorded.
 struct Rows {
@@ -41,6 +37,7 @@ std::filesystem::path hub_file(int attempt, std::uint32_t hub);
 
 void put_identity(hid_t file, const char* format, const RunInfo& info);
 void create_tables(hid_t file);
-void append_rows(hid_t file, const Rows& rows);
+/// Throws with `file` discarded when a write fails.
+void append_rows(WritableFile& file, const Rows& rows);
 
 }  // namespace foreweave::trace

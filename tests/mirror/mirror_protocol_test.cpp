@@ -381,6 +381,19 @@ TEST(MirrorProtocol, LostRequestIsRepeated) {
   EXPECT_EQ(bench.hub[2]->count(Kind::fetched), 1);
 }
 
+TEST(MirrorProtocol, FetchFromAHungHubFailsInTheEnd) {
+  Bench bench(3, 2, 1);
+  bench.capture_all(1, 0);
+  bench.run();
+  bench.tamper = [](Sent& m) { return m.from != 0; };
+  bench.hub[2]->protocol.fetch(0, {0, 1}, bench.now);
+  bench.run(7'900 * ms);
+  EXPECT_EQ(bench.hub[2]->count(Kind::failed), 0);
+  bench.run(200 * ms);
+  EXPECT_EQ(bench.hub[2]->count(Kind::failed), 1);
+  EXPECT_EQ(bench.hub[2]->events.back().note, "hub 0 does not answer");
+}
+
 TEST(MirrorProtocol, FullPartnerStoreIsTriedAgain) {
   Bench bench(2, 2, 1);
   bench.hub[1]->store.budget = 120;

@@ -128,6 +128,7 @@ class World {
     std::shared_ptr<MemoryStore> store;
     std::unique_ptr<SimHub> hub;  // null: its process is dead
     bool hung = false;
+    bool suspended = false;
     bool out = false;                   // dead or hung in this launch of the job
     Version committed = 0, marker = 0;  // last seen
     std::uint64_t process = 0;          // counts processes, so that timers of a dead one do nothing
@@ -190,7 +191,7 @@ class World {
   void start(HubId h) {
     auto& node = nodes_[h];
     ++node.process;
-    node.hung = node.out = node.restored = false;
+    node.hung = node.out = node.restored = node.suspended = false;
     node.rank.reset();
     SimHubOptions options;
     options.mirror.self = options.membership.self = h;
@@ -314,7 +315,9 @@ class World {
       if (nodes_[h].hung) stop(id);
       if (!nodes_[h].hub) continue;
       at(id, random_.between<Nanoseconds>(0, 10 * ms), [this, id, epoch = view_.epoch] {
-        if (view_.epoch == epoch) nodes_[id].hub->protocol().suspend();
+        if (view_.epoch != epoch) return;
+        nodes_[id].hub->protocol().suspend();
+        nodes_[id].suspended = true;
       });
     }
     at(11 * ms, [this, epoch = view_.epoch] {
@@ -399,6 +402,7 @@ class World {
       if (stored.id.version > view_.committed)
         report("begin left " + to_string(stored.id) + " at hub " + std::to_string(h));
     }
+    node.suspended = false;
     node.hub->release_held();
     if (!node.rank) return;
     node.published = first_ - 1;
@@ -408,6 +412,7 @@ class World {
 
   void restore(HubId h) {
     auto& node = nodes_[h];
+    if (node.suspended) return;
     const SnapshotId id{*node.rank, view_.committed};
     if (id.version == 0 || chain_of(*node.store, id)) {
       node.restored = true;

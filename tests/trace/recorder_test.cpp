@@ -8,10 +8,14 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <thread>
 
 #include "foreweave/core/error.hpp"
+#include "foreweave/trace/reader.hpp"
+#include "trace/hdf5.hpp"
+#include "trace/schema.hpp"
 
 namespace foreweave::trace {
 namespace {
@@ -127,6 +131,88 @@ TEST_F(RecorderTest, EveryTableHasWhatWasRecordedAfterADrain) {
   EXPECT_EQ(number(file, "hubs"), 4);
   EXPECT_EQ(number(file, "ranks"), 3);
   EXPECT_GT(number(file, "clock_wall_ns"), number(file, "clock_monotonic_ns"));
+}
+
+TEST_F(RecorderTest, TheReaderGivesBackWhatWasRecorded) {
+  auto run = info();
+  write_index(folder, run);
+  {
+    Recorder recorder(folder, run);
+    for (Version v = 1; v <= 300; ++v) recorder.add(report(v), static_cast<Nanoseconds>(v));
+    recorder.add(TransferRecord{10, 20, 2, 7, 3, true, false, 4096});
+    recorder.add(CommitRecord{30, 7, 29});
+    recorder.add(FailureRecord{40, 2, -1, "connection reset"});
+    RecoveryRecord recovery;
+    recovery.begin = 50;
+    recovery.end = 60;
+    recovery.mode = RecoveryMode::in_place;
+    recovery.lost_rank = 2;
+    recovery.version = 6;
+    recovery.source = "mirror on hub 2";
+    recovery.bytes = 99;
+    recovery.lost_steps = 4;
+    recorder.add(recovery);
+  }
+  const auto trace = read_trace(folder / "trace.h5");
+  EXPECT_EQ(trace.info.run_id, "run-1");
+  EXPECT_THAT(trace.missing, SizeIs(3));  // the other hubs have written nothing
+  ASSERT_THAT(trace.hubs, SizeIs(1));
+  const auto& hub = trace.hubs[0];
+  EXPECT_EQ(hub.info.hub, 1u);
+  EXPECT_EQ(hub.info.rank, 1);
+  EXPECT_EQ(hub.info.options, info().options);
+  EXPECT_EQ(hub.info.command_line, info().command_line);
+  ASSERT_THAT(hub.captures, SizeIs(300));
+  for (Version v = 1; v <= 300; ++v) {
+    const auto& row = hub.captures[v - 1];
+    const auto expected = report(v);
+    ASSERT_EQ(row.time, static_cast<Nanoseconds>(v));
+    ASSERT_EQ(row.rank, 1);
+    ASSERT_EQ(row.report.version, expected.version);
+    ASSERT_EQ(row.report.base, expected.base);
+    ASSERT_EQ(row.report.region_bytes, expected.region_bytes);
+    ASSERT_EQ(row.report.pages, expected.pages);
+    ASSERT_EQ(row.report.dirty_pages, expected.dirty_pages);
+    ASSERT_EQ(row.report.staged_bytes, expected.staged_bytes);
+    ASSERT_EQ(row.report.snapshot_bytes, expected.snapshot_bytes);
+    ASSERT_EQ(row.report.pages_by_transform, expected.pages_by_transform);
+    ASSERT_EQ(row.report.blocked_ns, expected.blocked_ns);
+    ASSERT_EQ(row.report.encode_ns, expected.encode_ns);
+  }
+  ASSERT_THAT(hub.transfers, SizeIs(1));
+  EXPECT_EQ(hub.transfers[0].peer, 3u);
+  EXPECT_TRUE(hub.transfers[0].outgoing);
+  EXPECT_FALSE(hub.transfers[0].ok);
+  ASSERT_THAT(hub.commits, SizeIs(1));
+  EXPECT_EQ(hub.commits[0].after_capture_ns, 29);
+  ASSERT_THAT(hub.failures, SizeIs(1));
+  EXPECT_EQ(hub.failures[0].reason, "connection reset");
+  EXPECT_EQ(hub.failures[0].rank, -1);
+  ASSERT_THAT(hub.recoveries, SizeIs(1));
+  EXPECT_EQ(hub.recoveries[0].mode, RecoveryMode::in_place);
+  EXPECT_EQ(hub.recoveries[0].source, "mirror on hub 2");
+  EXPECT_EQ(hub.recoveries[0].lost_steps, 4u);
+}
+
+TEST_F(RecorderTest, TheReaderRefusesWhatIsNoTrace) {
+  const auto refuses = [](const fs::path& file, ErrorCategory category) {
+    try {
+      read_trace(file);
+      ADD_FAILURE() << "was read";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), category) << error.what();
+      EXPECT_THAT(error.what(), HasSubstr(file.string()));
+    }
+  };
+  refuses(folder / "absent.h5", ErrorCategory::absent);
+  std::ofstream(folder / "text.h5") << "not HDF5";
+  refuses(folder / "text.h5", ErrorCategory::format);
+  H5Fclose(H5Fcreate((folder / "own.h5").c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+  refuses(folder / "own.h5", ErrorCategory::format);
+  { Recorder recorder(folder, info()); }
+  const auto file = folder / "ranks/attempt0.hub1.h5";
+  fs::resize_file(file, fs::file_size(file) / 2);
+  refuses(file, ErrorCategory::hdf5);
 }
 
 // Across chunk borders, both copies, and packing.
@@ -273,7 +359,7 @@ TEST_F(RecorderTest, NothingIsLostWhenTheDiskIsFull) {
       recorder.drain();
       ADD_FAILURE() << "was written";
     } catch (const Error& error) {
-      EXPECT_EQ(error.category(), ErrorCategory::hdf5) << error.what();
+      EXPECT_THAT(error.what(), HasSubstr("File too large"));
     }
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
     EXPECT_THAT(column(recorder.file(), "transfers/version"), SizeIs(100));
@@ -283,6 +369,43 @@ TEST_F(RecorderTest, NothingIsLostWhenTheDiskIsFull) {
   const auto versions = column(recorder.file(), "transfers/version");
   ASSERT_THAT(versions, SizeIs(15100));
   for (std::int64_t i = 0; i < 15100; ++i) ASSERT_EQ(versions[static_cast<std::size_t>(i)], i);
+}
+
+// Should a write fail in spite of the reserved room, HDF5 must not crash: not then, not when the process ends.
+TEST_F(RecorderTest, AFailedWriteInsideHdf5DoesNoHarm) {
+  const auto file = (folder / "some.h5").string();
+  Rows rows;
+  for (std::int64_t i = 0; i < 5000; ++i) {
+    rows.transfers.push_back({i * 7919, i * i, 0, static_cast<Version>(i), 1, true, true, 1});
+    rows.failures.push_back({i, 1, 1, std::to_string(i * i)});
+  }
+  EXPECT_EXIT(
+      {
+        ::signal(SIGXFSZ, SIG_IGN);
+        const Hdf5Scope scope;
+        int failed = 0;
+        for (std::size_t more = 0; more < 40; ++more) {
+          WritableFile made(file, WritableFile::Mode::create, 0);
+          create_tables(made);
+          made.close();
+          struct rlimit limit {};
+          ::getrlimit(RLIMIT_FSIZE, &limit);
+          const auto before = limit.rlim_cur;
+          limit.rlim_cur = fs::file_size(file) + 2000 * more;
+          ::setrlimit(RLIMIT_FSIZE, &limit);
+          try {
+            WritableFile filled(file, WritableFile::Mode::open, 0);
+            append_rows(filled, rows);
+            filled.close();
+          } catch (const Error& error) {
+            if (error.category() == ErrorCategory::hdf5) ++failed;
+          }
+          limit.rlim_cur = before;
+          ::setrlimit(RLIMIT_FSIZE, &limit);
+        }
+        std::exit(failed == 40 ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 TEST_F(RecorderTest, ErrorsNameTheFile) {

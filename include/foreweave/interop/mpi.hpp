@@ -1,5 +1,5 @@
 #pragma once
-// What a program's own MPI calls need in order to take part in a recovery: an error of MPI becomes an exception, the
+// Foreweave for MPI programs: mpi::Context (mpi_context.hpp), and what a program's own MPI calls need in order to take part in a recovery: an error of MPI becomes an exception, the
 // loss of a rank becomes RankLost, and a failed exchange leaves no request behind that could still touch a buffer.
 
 #include <mpi.h>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "foreweave/core/error.hpp"
+#include "foreweave/interop/mpi_context.hpp"
 
 namespace foreweave::mpi {
 

@@ -92,7 +92,8 @@ class MirrorProtocol {
   /// rank, Error(argument) when a newer version is committed, Error(absent) when it is not in the store.
   void publish(Version version, Nanoseconds now);
   /// Ask `from` for the chain of `rank` that ends in `version`; the snapshots are put into the own store, then `fetched`
-  /// is noticed (or `failed`). What the own store has of the chain is replaced: it may be the damaged one.
+  /// is noticed (or `failed`). What the own store has of the chain is replaced: it may be the damaged
+  /// one. Fails when the hub is lost, has no complete chain, or says nothing for 5 × retry_after.
   void fetch(HubId from, SnapshotId id, Nanoseconds now);
   void on_frame(const comm::Frame& frame, Nanoseconds now);
   /// The connection to it failed, or it is dead: what was on its way is void, fetches from it fail. Should it be heard

@@ -1,0 +1,715 @@
+#include "foreweave/context/context.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "context/fault.hpp"
+#include "context/hub.hpp"
+#include "context/inventory.hpp"
+#include "context/status_page.hpp"
+#include "context/stores.hpp"
+#include "context/worker.hpp"
+#include "foreweave/core/log.hpp"
+#include "foreweave/device/memory.hpp"
+
+namespace foreweave {
+
+using context::Inventory;
+
+namespace {
+
+constexpr const char* steps_region = "foreweave.steps";
+constexpr Nanoseconds wait_slice = 10'000'000;        // how soon a waiting program thread looks for deaths
+constexpr int gave_up_status = 86;                    // exit status when only a relaunch can help
+
+Nanoseconds to_nanoseconds(double seconds) { return static_cast<Nanoseconds>(seconds * 1e9); }
+
+std::shared_ptr<const Key> read_key(const Options& options) {
+  if (!options.key.empty()) return Key::from_hex(options.key);
+  if (!options.key_file.empty()) return Key::from_file(options.key_file);
+  return nullptr;
+}
+
+std::string list_text(const std::vector<Version>& versions) {
+  std::string text;
+  for (const auto version : versions) text += (text.empty() ? "" : ", ") + std::to_string(version);
+  return text.empty() ? "none" : text;
+}
+
+/// How one member fared with a restore, for the others.
+struct Outcome {
+  bool ok = true;
+  bool fatal = false;        ///< no other copy can help: wrong key, regions that do not match
+  ErrorCategory category = ErrorCategory::format;
+  std::string text;
+
+  Bytes encode() const {
+    ByteWriter out;
+    out.put(static_cast<std::uint8_t>(ok));
+    out.put(static_cast<std::uint8_t>(fatal));
+    out.put(static_cast<std::uint8_t>(category));
+    out.put_string(std::string_view(text).substr(0, 4000));
+    return out.take();
+  }
+  static Outcome decode(ByteView bytes) {
+    ByteReader in(bytes, "outcome of a restore");
+    Outcome result;
+    result.ok = in.get<std::uint8_t>() != 0;
+    result.fatal = in.get<std::uint8_t>() != 0;
+    result.category = static_cast<ErrorCategory>(in.get<std::uint8_t>());
+    result.text = in.get_string();
+    return result;
+  }
+};
+
+}  // namespace
+
+struct Context::Impl {
+  Impl(std::unique_ptr<Group> group_of_job, Options given) : options(std::move(given)), group(std::move(group_of_job)) {
+    options.check();
+    log::set_level(options.log);
+    const auto hubs = static_cast<Rank>(group->living().size());
+    ranks = hubs - static_cast<Rank>(options.spares);
+    if (ranks < 1) {
+      throw Error(ErrorCategory::argument, "option spares=" + std::to_string(options.spares),
+                  "only " + std::to_string(hubs) + " processes were started, and one at least must be no spare");
+    }
+    if (!options.enabled) {
+      adopt_role(group->hub() < static_cast<comm::HubId>(ranks) ? std::optional(static_cast<Rank>(group->hub()))
+                                                                 : std::nullopt);
+      std::vector<comm::HubId> roles;
+      for (Rank r = 0; r < ranks; ++r) roles.push_back(static_cast<comm::HubId>(r));
+      group->assign(roles);
+      return;
+    }
+    key = read_key(options);
+    faults = parse_faults(options.fault);
+    if (key == nullptr && group->hub() == 0) log::info("no key: snapshots are not sealed (give key_file to seal them)");
+    store = context::open_host_store(options, group->hub());
+    file_store = context::open_file_store(options, group->hub());
+    status = std::make_unique<context::StatusPage>(context::host_folder(options, group->hub()) / "status");
+    earlier_steps = status->previous_step();
+    if (!options.trace.empty()) open_trace();
+    hub = std::make_unique<context::Hub>(
+        group->make_transport(options), *store,
+        context::HubOptions{group->hub(), to_nanoseconds(options.heartbeat), to_nanoseconds(options.suspect_after)},
+        recorder.get(), [this](Version version) { on_committed(version); });
+    worker = std::make_unique<context::Worker>([this] { hub->notify(); });
+    for (;;) {
+      try {
+        form();
+        break;
+      } catch (const RankLost&) {
+        if (!group->can_repair()) throw;
+        group->repair();
+      }
+    }
+    if (options.attempt > 0) {
+      recovery = trace::RecoveryRecord{};
+      recovery->mode = trace::RecoveryMode::relaunch;
+      recovery->begin = options.died_at != 0 ? static_cast<Nanoseconds>(options.died_at) : monotonic_now();
+    }
+  }
+
+  ~Impl() {
+    if (worker) worker->finish();   // ends what was captured; it needs the hub
+    if (hub && !std::uncaught_exceptions()) {
+      try {
+        hub->leave();
+      } catch (const std::exception& error) {
+        log::warning(std::string("leaving the group: ") + error.what());
+      }
+    }
+    hub.reset();
+    recorder.reset();
+  }
+
+  static std::string command_line() {
+    std::ifstream file("/proc/self/cmdline", std::ios::binary);
+    std::string text(std::istreambuf_iterator<char>(file), {});
+    while (!text.empty() && text.back() == '\0') text.pop_back();
+    std::replace(text.begin(), text.end(), '\0', ' ');
+    return text;
+  }
+
+  // ---- forming the group -------------------------------------------------------------------------------------------
+
+  void open_trace() {
+    trace::RunInfo info;
+    info.run_id = options.run_id;
+    info.job = options.job;
+    info.command_line = command_line();
+    info.rank = static_cast<Rank>(group->hub());
+    info.ranks = ranks;
+    info.hub = group->hub();
+    info.attempt = static_cast<int>(options.attempt);
+    for (const auto& entry : options.list()) info.options.emplace_back(entry.name, entry.value);
+    recorder = std::make_unique<trace::Recorder>(options.trace, info);
+    if (group->hub() == 0) trace::write_index(options.trace, info);
+  }
+
+  Inventory inventory() {
+    Inventory mine;
+    mine.hub = group->hub();
+    mine.node = group->node();
+    mine.rank = rank.value_or(-1);
+    mine.epoch = epoch;
+    mine.committed = store->committed();
+    mine.step = std::max(earlier_steps, steps);
+    mine.address = hub->address();
+    const auto note = [&](const Store& from, std::map<Rank, std::vector<Version>>& held) {
+      const auto list = from.list();
+      for (const auto& stored : list) {
+        if (!held.contains(stored.id.rank)) held[stored.id.rank] = context::complete_versions(list, stored.id.rank);
+        newest_listed = std::max(newest_listed, stored.id.version);
+      }
+      // One snapshot tells how many ranks the job had; a damaged one is found out when it is restored from.
+      if (mine.snapshot_ranks == 0 && !list.empty()) {
+        try {
+          const auto last = list.back().id;
+          mine.snapshot_ranks = Snapshot::parse(from.open(last), key.get(), to_string(last))->manifest().ranks;
+        } catch (const Error& error) {
+          log::debug(error.what());
+        }
+      }
+    };
+    note(*store, mine.host);
+    for (const auto& from : context::visible_file_stores(options, group->hub())) {
+      note(*from, mine.file);
+      mine.committed = std::max(mine.committed, from->committed());
+    }
+    mine.failed.assign(failed_versions.begin(), failed_versions.end());
+    return mine;
+  }
+
+  void form() {
+    std::vector<Inventory> all;
+    for (const auto& [from, bytes] : group->gather_all(inventory().encode())) all.push_back(Inventory::decode(bytes));
+
+    std::set<comm::HubId> free;
+    std::map<comm::HubId, const Inventory*> by_hub;
+    for (const auto& one : all) {
+      by_hub[one.hub] = &one;
+      free.insert(one.hub);
+    }
+    // A hub that became a spare's replacement in a form that failed half-way may not know it yet; everyone's roles are
+    // rebuilt from the same inventories, so all arrive at the same assignment.
+    std::vector<std::optional<comm::HubId>> roles(static_cast<std::size_t>(ranks));
+    const bool first = std::all_of(all.begin(), all.end(), [](const Inventory& one) { return one.epoch == 0; });
+    for (const auto& one : all) {
+      const Rank held = first && one.hub < static_cast<comm::HubId>(ranks) ? static_cast<Rank>(one.hub) : one.rank;
+      if (held < 0) continue;
+      roles[static_cast<std::size_t>(held)] = one.hub;
+      free.erase(one.hub);
+    }
+    lost_ranks.clear();
+    mirror::View view;
+    for (std::size_t r = 0; r < roles.size(); ++r) {
+      if (!roles[r]) {
+        lost_ranks.push_back(static_cast<Rank>(r));
+        if (free.empty()) {
+          throw Error(ErrorCategory::resource, "repair the group",
+                      "rank " + std::to_string(r) + " was lost and no spare is left; start with more --spares, or let "
+                      "foreweave-run start the job again");
+        }
+        roles[r] = *free.begin();
+        free.erase(free.begin());
+      }
+      view.hub_of_rank.push_back(*roles[r]);
+    }
+    std::vector<std::uint32_t> nodes;
+    for (const auto holder : view.hub_of_rank) nodes.push_back(by_hub.at(holder)->node);
+    view.mirrored_by = mirror::choose_partners(ranks, static_cast<int>(options.copies), nodes);
+
+    std::map<comm::HubId, Bytes> addresses;
+    steps_when_lost = 0;
+    for (const auto& one : all) {
+      view.epoch = std::max(view.epoch, one.epoch + 1);
+      view.committed = std::max(view.committed, one.committed);
+      steps_when_lost = std::max(steps_when_lost, one.step);
+      addresses[one.hub] = one.address;
+      if (one.snapshot_ranks != 0 && one.snapshot_ranks != ranks) {
+        throw Error(ErrorCategory::argument, "join job '" + options.job + "'",
+                    "its snapshots are of " + std::to_string(one.snapshot_ranks) + " ranks, but " +
+                        std::to_string(ranks) + " were started: start " + std::to_string(one.snapshot_ranks) +
+                        ", or choose another job name, or remove its folders");
+      }
+    }
+    group->assign(view.hub_of_rank);
+    std::optional<Rank> role;
+    for (std::size_t r = 0; r < view.hub_of_rank.size(); ++r) {
+      if (view.hub_of_rank[r] == group->hub()) role = static_cast<Rank>(r);
+    }
+    epoch = view.epoch;
+    hub->begin(view, role, addresses);
+    group->agree_all(true);   // from here on no frame of the new epoch meets a hub of the old one
+    adopt_role(role);
+    spares.clear();
+    for (auto& one : all) {
+      if (free.contains(one.hub)) spares.push_back(std::move(one));
+    }
+    newest = newest_listed = view.committed;
+    formed_committed = view.committed;
+  }
+
+  void adopt_role(std::optional<Rank> role) {
+    rank = role;
+    if (!role) return;
+    set_error_rank(*role);
+    log::set_rank(*role);
+    if (recorder) recorder->set_rank(*role);
+    if (capture || !options.enabled) return;
+    capture = std::make_unique<CaptureEngine>(CaptureOptions{*role, ranks, options.job, key, options.staging});
+    capture->add(RegionSpec{steps_region, &steps, sizeof steps, ElementType::u64, {}});
+  }
+
+  /// Everyone who lives comes here after a death.
+  void repair() {
+    const auto known = monotonic_now();
+    for (;;) {
+      try {
+        wait_for_worker();
+        group->repair();
+        form();
+        break;
+      } catch (const RankLost& again) {
+        log::info(std::string("another death during the repair: ") + again.what());
+      }
+    }
+    must_restore = true;
+    recovery = trace::RecoveryRecord{};
+    recovery->mode = trace::RecoveryMode::in_place;
+    recovery->begin = known;
+    if (!lost_ranks.empty()) recovery->lost_rank = lost_ranks.front();
+  }
+
+  // ---- waiting -----------------------------------------------------------------------------------------------------
+
+  /// Waits for `done`, but not for the dead, and not for ever.
+  template <class Done>
+  void wait_until(Done done, const std::string& what) {
+    const auto until = monotonic_now() + to_nanoseconds(options.commit_wait);
+    while (!done()) {
+      look_for_deaths();
+      hub->rethrow();
+      if (monotonic_now() > until) {
+        throw Error(ErrorCategory::peer, what, "not done after " + std::to_string(options.commit_wait) +
+                                                   " s (option commit_wait); another rank stands still or its snapshots fail");
+      }
+      hub->wait_for_change(wait_slice);
+    }
+  }
+
+  /// The worker depends on no other rank, so this ends.
+  void wait_for_worker() {
+    while (!worker->idle()) hub->wait_for_change(wait_slice);
+  }
+
+  void look_for_deaths() {
+    group->check();
+    if (const auto lost = hub->lost()) throw RankLost("look for lost ranks", *lost);
+  }
+
+  // ---- capture -----------------------------------------------------------------------------------------------------
+
+  Version checkpoint() {
+    if (!options.enabled) return 0;
+    if (must_restore) {
+      throw Error(ErrorCategory::state, "checkpoint", "a rank was replaced: call restore() before the next checkpoint");
+    }
+    const auto begin = monotonic_now();
+    if (recorder) recorder->drain_if_due();
+    worker->rethrow();
+    const auto version = newest + 1;
+    const auto in_flight = static_cast<Version>(options.in_flight);
+    wait_until([&] { return worker->idle() && newest <= hub->committed() + in_flight; },
+               "checkpoint: commit of version " + std::to_string(hub->committed() + 1));
+    worker->rethrow();
+    look_for_deaths();
+    strike(0, version);
+    capture->begin(version);
+    newest = version;
+    const auto blocked = monotonic_now() - begin;
+    {
+      const std::lock_guard lock(statistics_mutex);
+      ++statistics.captures;
+      statistics.blocked_ns.push_back(blocked);
+    }
+    worker->post([this, version, blocked, begin] {
+      auto report = capture->finish(*store);
+      report.blocked_ns = blocked;
+      {
+        const std::lock_guard lock(statistics_mutex);
+        statistics.bytes_captured += report.region_bytes;
+        statistics.bytes_stored += report.snapshot_bytes;
+      }
+      if (recorder) recorder->add(report, begin);
+      hub->publish(version);
+    });
+    return version;
+  }
+
+  /// On the progress thread.
+  void on_committed(Version version) {
+    // One housekeeping task at a time is enough: it looks at the newest committed version when it runs.
+    if (housekeeping.exchange(true)) return;
+    (void)version;
+    worker->post([this] {
+      housekeeping = false;
+      keep_house();
+    });
+  }
+
+  void keep_house() {
+    const auto committed = store->committed();
+    if (committed == 0) return;
+    if (file_store && rank && committed / options.file_every > file_store->committed() / options.file_every) {
+      context::copy_chain(*store, *file_store, {*rank, committed});
+      file_store->set_committed(committed);
+      retain_in(*file_store, committed);
+    }
+    retain_in(*store, committed);
+  }
+
+  void retain_in(Store& tier, Version committed) {
+    std::map<Rank, std::vector<Version>> versions;
+    for (const auto& stored : tier.list()) {
+      if (stored.id.version <= committed) versions[stored.id.rank].push_back(stored.id.version);
+    }
+    const auto kept = static_cast<std::size_t>(options.keep);
+    for (const auto& [held, list] : versions) {
+      const auto oldest = list.size() > kept ? list[list.size() - 1 - kept] : list.front();
+      retain(tier, held, oldest, static_cast<std::size_t>(options.max_chain), key);
+    }
+  }
+
+  // ---- restore -----------------------------------------------------------------------------------------------------
+
+  std::vector<Inventory> exchange() {
+    auto all = spares;
+    for (const auto& bytes : group->gather_members(inventory().encode())) all.push_back(Inventory::decode(bytes));
+    for (const auto& one : all) {
+      for (const auto* held : {&one.host, &one.file}) {
+        for (const auto& [of, versions] : *held) {
+          if (!versions.empty()) newest_listed = std::max(newest_listed, versions.back());
+        }
+      }
+    }
+    return all;
+  }
+
+  std::optional<Version> restore(std::optional<Version> named) {
+    if (!options.enabled) return std::nullopt;
+    wait_for_worker();
+    failed_versions.clear();
+    std::string problems;
+    for (;;) {
+      const auto all = exchange();
+      const auto common = context::common_versions(all, ranks);
+      Version floor = 0;
+      for (const auto& one : all) floor = std::max(floor, one.committed);
+      Version target = 0;
+      if (named) {
+        if (!std::binary_search(common.begin(), common.end(), *named)) {
+          throw Error(ErrorCategory::absent, "restore version " + std::to_string(*named) + " of job '" + options.job + "'",
+                      "not there for every rank; versions that are: " + list_text(common) + problems);
+        }
+        target = *named;
+      } else {
+        if (common.empty() && floor == 0) {
+          must_restore = false;
+          steps = 0;
+          if (recovery) restored_to(0, "nothing: no version was committed yet", 0);
+          return std::nullopt;
+        }
+        if (common.empty() || common.back() < floor) {
+          throw Error(ErrorCategory::format, "restore job '" + options.job + "'",
+                      "version " + std::to_string(floor) + " was committed, but not every rank can be restored to it; "
+                      "versions that can: " + list_text(common) + problems);
+        }
+        target = common.back();
+      }
+      std::string source;
+      std::uint64_t bytes = 0;
+      const auto mine = restore_to(target, all, source, bytes);
+      problems = agree_on(mine, target);
+      if (problems.empty()) {
+        restored_to(target, source, bytes);
+        newest = std::max(newest_listed, target);
+        must_restore = false;
+        status->set_step(steps);
+        if (named) checkpoint();   // what was newer is left behind: the named state is the newest from here on
+        return target;
+      }
+    }
+  }
+
+  /// Empty when every member restored `target`; else what went wrong. Throws, on all, what no other copy can mend.
+  std::string agree_on(const Outcome& mine, Version target) {
+    std::string problems;
+    const auto outcomes = group->gather_members(mine.encode());
+    for (std::size_t r = 0; r < outcomes.size(); ++r) {
+      const auto one = Outcome::decode(outcomes[r]);
+      if (one.fatal) {
+        throw Error(one.category, "restore version " + std::to_string(target),
+                    "rank " + std::to_string(r) + ": " + one.text);
+      }
+      if (!one.ok) problems += "; rank " + std::to_string(r) + ": " + one.text;
+    }
+    return problems;
+  }
+
+  Outcome restore_to(Version target, const std::vector<Inventory>& all, std::string& source, std::uint64_t& bytes) {
+    const SnapshotId id{*rank, target};
+    Outcome outcome;
+    outcome.ok = false;
+    // True when it worked; otherwise the next source is tried, unless nothing else can help.
+    const auto attempt = [&](const std::string& from, auto&& action) {
+      if (outcome.ok || outcome.fatal) return;
+      try {
+        bytes = action();
+        outcome.ok = true;
+        source = from;
+      } catch (const RankLost&) {
+        throw;
+      } catch (const Error& error) {
+        outcome.text += (outcome.text.empty() ? "" : "; ") + from + ": " + error.what();
+        outcome.category = error.category();
+        outcome.fatal = error.category() == ErrorCategory::security || error.category() == ErrorCategory::argument;
+        log::warning(from + ": " + error.what());
+      }
+    };
+    const auto read = [&](const Store& from) {
+      const auto chain = Chain::open(from, id, key.get());
+      capture->restore(chain);
+      std::uint64_t total = 0;
+      for (const auto& link : chain.links()) total += link->bytes();
+      return total;
+    };
+    const auto holds = [&](const Inventory& one) {
+      const auto held = one.host.find(*rank);
+      return held != one.host.end() && std::binary_search(held->second.begin(), held->second.end(), target);
+    };
+    for (const auto& one : all) {
+      if (one.hub == group->hub() && holds(one)) attempt("own memory", [&] { return read(*store); });
+    }
+    for (const auto& one : all) {
+      if (one.hub == group->hub() || !holds(one)) continue;
+      attempt("mirror on hub " + std::to_string(one.hub), [&] {
+        if (!hub->fetch(one.hub, id, [&] { look_for_deaths(); }, to_nanoseconds(options.commit_wait))) {
+          throw Error(ErrorCategory::absent, "fetch " + to_string(id), "the other hub did not deliver it");
+        }
+        return read(*store);
+      });
+    }
+    for (const auto& from : context::visible_file_stores(options, group->hub())) {
+      if (!outcome.ok && from->open(id)) attempt(from->name(), [&] { return read(*from); });
+    }
+    if (!outcome.ok && outcome.text.empty()) outcome.text = "no copy can be reached";
+    if (!outcome.ok) failed_versions.insert(target);
+    return outcome;
+  }
+
+  void restored_to(Version version, const std::string& source, std::uint64_t bytes) {
+    log::info("restored version " + std::to_string(version) + " from " + source);
+    earlier_steps = 0;
+    if (!recovery) return;
+    recovery->end = monotonic_now();
+    recovery->version = version;
+    recovery->source = source;
+    recovery->bytes = bytes;
+    recovery->lost_steps = steps_when_lost > steps ? steps_when_lost - steps : 0;
+    if (recovery->lost_rank < 0 && source != "own memory") recovery->lost_rank = *rank;
+    if (recorder) {
+      recorder->add(*recovery);
+      recorder->drain();
+    }
+    recovery.reset();
+    const std::lock_guard lock(statistics_mutex);
+    ++statistics.recoveries;
+  }
+
+  // ---- running -----------------------------------------------------------------------------------------------------
+
+  /// Carries out the faults that are planned for this process, step and version (0: not asked for).
+  void strike(std::uint64_t at_step, Version at_version) {
+    for (auto& plan : faults) {
+      // The process that began as the rank, not one that took its place.
+      if (plan.attempt != static_cast<int>(options.attempt) || group->hub() != static_cast<comm::HubId>(plan.rank)) continue;
+      if ((plan.step == 0 || plan.step != at_step) && (plan.version == 0 || plan.version != at_version)) continue;
+      plan.attempt = -1;   // once
+      const auto job = std::filesystem::path(options.store) / options.job;
+      context::strike(plan, context::host_folder(options, group->hub()),
+                      job / ("fault-" + std::to_string(options.attempt)));
+    }
+  }
+
+  void step() {
+    ++steps;
+    if (!options.enabled) return;
+    status->set_step(steps);
+    strike(steps, 0);
+    if (options.every > 0 && steps % options.every == 0) checkpoint();
+  }
+
+  void flush() {
+    if (!options.enabled || !rank) return;
+    wait_until([&] { return worker->idle() && hub->committed() >= newest; },
+               "commit of version " + std::to_string(newest));
+    worker->rethrow();
+  }
+
+  void say_outcome(const std::string& text) {
+    if (!options.enabled) return;
+    const auto folder = std::filesystem::path(options.store) / options.job;
+    const auto file = folder / ("outcome-" + std::to_string(options.attempt));
+    const auto temporary = file.string() + ".tmp-" + std::to_string(group->hub());
+    std::ofstream(temporary) << text << '\n';
+    std::error_code problem;
+    std::filesystem::rename(temporary, file, problem);
+    if (problem) log::warning("write " + file.string() + ": " + problem.message());
+  }
+
+  void run(const std::function<void()>& body) {
+    for (;;) {
+      if (!rank) {
+        if (group->wait_as_spare() == Group::SpareCall::finished) return;
+        repair();
+        continue;
+      }
+      try {
+        body();
+        flush();
+        if (group->agree_members(true)) {
+          group->release_spares();
+          if (*rank == 0) say_outcome("finished");
+          return;
+        }
+      } catch (const RankLost& lost) {
+        log::info(lost.what());
+        if (!group->can_repair()) give_up(lost);
+      } catch (const std::exception& error) {
+        // An ordinary error would only happen again: say so, for foreweave-run.
+        say_outcome(std::string("error: ") + error.what());
+        throw;
+      }
+      try {
+        repair();
+      } catch (const Error& error) {
+        if (error.category() != ErrorCategory::resource) throw;
+        give_up(error);
+      }
+    }
+  }
+
+  [[noreturn]] void give_up(const Error& why) {
+    if (options.recover == RecoverChoice::none) {
+      say_outcome(std::string("error: ") + why.what());
+      throw why;
+    }
+    log::error(std::string(why.what()) + "; ending the job, so that foreweave-run can start it again");
+    if (recorder) recorder->drain();
+    group->abort(gave_up_status);
+    std::abort();   // not reached; abort() of a group is virtual, and the compiler does not see that it never returns
+  }
+
+  Options options;
+  std::unique_ptr<Group> group;
+  std::shared_ptr<const Key> key;
+  std::vector<FaultPlan> faults;
+  std::unique_ptr<Store> store, file_store;
+  std::unique_ptr<context::StatusPage> status;
+  std::unique_ptr<trace::Recorder> recorder;
+  std::unique_ptr<CaptureEngine> capture;
+  std::unique_ptr<context::Hub> hub;
+  std::unique_ptr<context::Worker> worker;
+
+  Rank ranks = 0;
+  std::optional<Rank> rank;
+  comm::Epoch epoch = 0;
+  std::vector<Inventory> spares;
+  std::vector<Rank> lost_ranks;
+  std::uint64_t steps = 0, steps_when_lost = 0;
+  std::uint64_t earlier_steps = 0;   // of the process before this one, until something was restored
+  Version newest = 0, newest_listed = 0, formed_committed = 0;
+  std::set<Version> failed_versions;
+  bool must_restore = false;
+  std::optional<trace::RecoveryRecord> recovery;
+  std::atomic<bool> housekeeping{false};
+  mutable std::mutex statistics_mutex;
+  Statistics statistics;
+};
+
+Context::Context(Options options) : Context(make_solo_group(), std::move(options)) {}
+Context::Context(std::unique_ptr<Group> group, Options options)
+    : impl_(std::make_unique<Impl>(std::move(group), std::move(options))) {}
+Context::~Context() {
+  if (impl_->options.enabled && !std::uncaught_exceptions()) {
+    try {
+      impl_->flush();
+    } catch (const std::exception& error) {
+      log::warning(std::string("the newest version may not be committed: ") + error.what());
+    }
+  }
+}
+
+Rank Context::rank() const {
+  if (!impl_->rank) throw Error(ErrorCategory::state, "ask for the rank", "this process is a spare; use run()");
+  return *impl_->rank;
+}
+Rank Context::ranks() const { return impl_->ranks; }
+bool Context::is_spare() const { return !impl_->rank; }
+const Options& Context::options() const { return impl_->options; }
+
+void Context::protect(RegionSpec spec) {
+  (void)rank();
+  if (!impl_->options.enabled) return;
+  if (spec.data != nullptr) spec.space = memory_space_of(spec.data);
+  impl_->wait_for_worker();
+  impl_->capture->add(spec);
+}
+
+void Context::unprotect(const std::string& name) {
+  (void)rank();
+  if (!impl_->options.enabled) return;
+  impl_->wait_for_worker();
+  impl_->capture->remove(name);
+}
+
+std::optional<Version> Context::restore() {
+  (void)rank();
+  return impl_->restore(std::nullopt);
+}
+void Context::restore(Version version) {
+  (void)rank();
+  impl_->restore(version);
+}
+
+void Context::step() {
+  (void)rank();
+  impl_->step();
+}
+std::uint64_t Context::steps() const { return impl_->steps; }
+Version Context::checkpoint() {
+  (void)rank();
+  return impl_->checkpoint();
+}
+void Context::flush() { impl_->flush(); }
+Version Context::committed() const { return impl_->hub ? impl_->hub->committed() : 0; }
+void Context::run(const std::function<void()>& body) { impl_->run(body); }
+
+Statistics Context::statistics() const {
+  const std::lock_guard lock(impl_->statistics_mutex);
+  auto result = impl_->statistics;
+  if (impl_->hub) result.bytes_sent = impl_->hub->bytes_sent();
+  if (impl_->capture) result.held_bytes = impl_->capture->held_bytes();
+  return result;
+}
+
+Group& Context::group() { return *impl_->group; }
+
+}  // namespace foreweave

@@ -1,0 +1,95 @@
+#include "context/inventory.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace foreweave::context {
+namespace {
+using Held = std::map<Rank, std::vector<Version>>;
+
+void put_versions(ByteWriter& out, const Held& held) {
+  out.put(static_cast<std::uint32_t>(held.size()));
+  for (const auto& [rank, versions] : held) {
+    out.put(rank);
+    out.put(static_cast<std::uint32_t>(versions.size()));
+    for (const auto version : versions) out.put(version);
+  }
+}
+
+Held get_versions(ByteReader& in) {
+  Held held;
+  for (auto ranks = in.get<std::uint32_t>(); ranks > 0; --ranks) {
+    auto& versions = held[in.get<Rank>()];
+    for (auto count = in.get<std::uint32_t>(); count > 0; --count) versions.push_back(in.get<Version>());
+  }
+  return held;
+}
+}  // namespace
+
+std::vector<Version> complete_versions(const std::vector<StoredSnapshot>& list, Rank rank) {
+  std::set<Version> complete;   // the list ascends by version, so a base comes before what stands on it
+  for (const auto& stored : list) {
+    if (stored.id.rank == rank && (stored.base == 0 || complete.contains(stored.base))) {
+      complete.insert(stored.id.version);
+    }
+  }
+  return {complete.begin(), complete.end()};
+}
+
+Bytes Inventory::encode() const {
+  ByteWriter out;
+  out.put(hub);
+  out.put(node);
+  out.put(rank);
+  out.put(epoch);
+  out.put(committed);
+  out.put(step);
+  out.put(snapshot_ranks);
+  out.put(static_cast<std::uint32_t>(address.size()));
+  out.put_bytes(address);
+  put_versions(out, host);
+  put_versions(out, file);
+  put_versions(out, {{rank, failed}});
+  return out.take();
+}
+
+Inventory Inventory::decode(ByteView bytes) {
+  ByteReader in(bytes, "inventory of a hub");
+  Inventory result;
+  result.hub = in.get<comm::HubId>();
+  result.node = in.get<std::uint32_t>();
+  result.rank = in.get<Rank>();
+  result.epoch = in.get<std::uint32_t>();
+  result.committed = in.get<Version>();
+  result.step = in.get<std::uint64_t>();
+  result.snapshot_ranks = in.get<Rank>();
+  const auto address = in.get_bytes(in.get<std::uint32_t>());
+  result.address.assign(address.begin(), address.end());
+  result.host = get_versions(in);
+  result.file = get_versions(in);
+  result.failed = get_versions(in)[result.rank];
+  in.expect_end();
+  return result;
+}
+
+std::vector<Version> common_versions(const std::vector<Inventory>& inventories, Rank ranks) {
+  std::map<Version, std::set<Rank>> ranks_of;
+  for (const auto& inventory : inventories) {
+    for (const auto* held : {&inventory.host, &inventory.file}) {
+      for (const auto& [rank, versions] : *held) {
+        if (rank < 0 || rank >= ranks) continue;
+        for (const auto version : versions) ranks_of[version].insert(rank);
+      }
+    }
+  }
+  for (const auto& inventory : inventories) {
+    for (const auto version : inventory.failed) ranks_of.erase(version);
+  }
+  std::vector<Version> common;
+  for (const auto& [version, held] : ranks_of) {
+    if (held.size() == static_cast<std::size_t>(ranks)) common.push_back(version);
+  }
+  return common;
+}
+
+}  // namespace foreweave::context

@@ -1,0 +1,37 @@
+#pragma once
+// What a hub holds, and the choice of a version that every rank can restore. Pure functions, no I/O.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "foreweave/comm/transport.hpp"
+#include "foreweave/state/store.hpp"
+
+namespace foreweave::context {
+
+/// Versions of `rank` in a store's list whose chains are complete by name (their content is checked when it is read).
+std::vector<Version> complete_versions(const std::vector<StoredSnapshot>& list, Rank rank);
+
+/// What one hub tells the others when the group forms or restores.
+struct Inventory {
+  comm::HubId hub = 0;
+  std::uint32_t node = 0;
+  Rank rank = -1;                                      ///< -1: a spare
+  std::uint32_t epoch = 0;                             ///< the last that this hub was in
+  Version committed = 0;
+  std::uint64_t step = 0;                              ///< steps the program had counted here, before it was ended
+  Rank snapshot_ranks = 0;                             ///< of the job that wrote the newest snapshot here; 0: none
+  Bytes address;                                       ///< of the hub's transport
+  std::map<Rank, std::vector<Version>> host, file;     ///< complete versions by rank, ascending
+  std::vector<Version> failed;                         ///< of the own rank: could not be restored from anywhere
+
+  Bytes encode() const;
+  static Inventory decode(ByteView bytes);
+};
+
+/// The versions that stand complete somewhere for every rank in [0, ranks) and did not fail, ascending.
+std::vector<Version> common_versions(const std::vector<Inventory>& inventories, Rank ranks);
+
+}  // namespace foreweave::context

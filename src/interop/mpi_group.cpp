@@ -1,0 +1,237 @@
+#include <mpi.h>
+#if defined(OPEN_MPI)
+#include <mpi-ext.h>
+#endif
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "foreweave/core/log.hpp"
+#include "foreweave/interop/mpi.hpp"
+#include "foreweave/interop/mpi_bootstrap.hpp"
+#include "foreweave/interop/mpi_context.hpp"
+
+#if defined(OMPI_HAVE_MPI_EXT_FTMPI) && OMPI_HAVE_MPI_EXT_FTMPI
+#define FOREWEAVE_ULFM 1
+#else
+#define FOREWEAVE_ULFM 0
+#endif
+
+namespace foreweave::mpi {
+namespace {
+
+constexpr int finished_tag = 17;
+
+void require_thread_level(const Options& options) {
+  if (options.transport == TransportChoice::mpi) return require_thread_multiple("transport=mpi");
+  const std::string level = provided_thread_level();
+  if (level == "MPI_THREAD_SINGLE") {
+    throw Error(ErrorCategory::mpi, "make a Context",
+                "MPI was started with MPI_THREAD_SINGLE (MPI_Init does that), but Foreweave runs threads beside the "
+                "program: start it with MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided)");
+  }
+}
+
+/// Whether this job's MPI goes on after a death: built with ULFM, and started with it.
+bool fault_tolerance_is_on() {
+#if FOREWEAVE_ULFM
+  const char* enabled = std::getenv("OMPI_MCA_mpi_ft_enable");
+  return enabled != nullptr && (std::strcmp(enabled, "1") == 0 || std::strcmp(enabled, "true") == 0);
+#else
+  return false;
+#endif
+}
+
+class MpiGroup final : public Group {
+ public:
+  MpiGroup(MPI_Comm communicator, const Options& options)
+      : can_repair_(fault_tolerance_is_on() && (options.recover == RecoverChoice::automatic || options.recover == RecoverChoice::in_place)) {
+    check(MPI_Comm_dup(communicator, &world_), "duplicate the communicator");
+    check(MPI_Comm_set_errhandler(world_, MPI_ERRORS_RETURN), "set the error handler");
+    check(MPI_Comm_group(world_, &original_), "read the communicator's group");
+    node_ = mpi::node_of_rank(world_).at(static_cast<std::size_t>(rank_in(world_)));
+    hub_ = static_cast<comm::HubId>(rank_in(world_));
+    read_living();
+  }
+
+  ~MpiGroup() override {
+    int finalized = 0;
+    MPI_Finalized(&finalized);
+    if (finalized != 0) return;
+    MPI_Group_free(&original_);
+    // A communicator that lost a member is left alone: freeing is collective, and the dead do not answer.
+    if (repaired_) return;
+    if (members_ != MPI_COMM_NULL) MPI_Comm_free(&members_);
+    MPI_Comm_free(&world_);
+  }
+
+  MPI_Comm members() const { return members_; }
+
+  comm::HubId hub() const override { return hub_; }
+  std::vector<comm::HubId> living() const override { return living_; }
+  std::uint32_t node() const override { return node_; }
+
+  std::vector<std::pair<comm::HubId, Bytes>> gather_all(ByteView mine) override {
+    auto parts = exchange_addresses(world_, Bytes(mine.begin(), mine.end()));
+    std::vector<std::pair<comm::HubId, Bytes>> result;
+    for (std::size_t i = 0; i < parts.size(); ++i) result.emplace_back(living_[i], std::move(parts[i]));
+    return result;
+  }
+  std::vector<Bytes> gather_members(ByteView mine) override { return exchange_addresses(members_, Bytes(mine.begin(), mine.end())); }
+  bool agree_all(bool mine) override { return agree(world_, mine); }
+  bool agree_members(bool mine) override { return agree(members_, mine); }
+
+  void assign(const std::vector<comm::HubId>& hub_of_rank) override {
+    const auto at = std::find(hub_of_rank.begin(), hub_of_rank.end(), hub_);
+    const bool member = at != hub_of_rank.end();
+    MPI_Comm made = MPI_COMM_NULL;
+    check(MPI_Comm_split(world_, member ? 0 : MPI_UNDEFINED, static_cast<int>(at - hub_of_rank.begin()), &made),
+          "make the ranks' communicator");
+    if (member) check(MPI_Comm_set_errhandler(made, MPI_ERRORS_RETURN), "set the error handler");
+    members_ = made;
+  }
+
+  bool can_repair() const override { return can_repair_; }
+
+  void repair() override {
+#if FOREWEAVE_ULFM
+    repaired_ = true;
+    // Interrupt everyone who waits for someone alive, who may be here already.
+    if (members_ != MPI_COMM_NULL) MPIX_Comm_revoke(members_);
+    MPIX_Comm_revoke(world_);
+    members_ = MPI_COMM_NULL;
+    MPI_Comm next = MPI_COMM_NULL;
+    check(MPIX_Comm_shrink(world_, &next), "shrink the communicator to the living");
+    check(MPI_Comm_set_errhandler(next, MPI_ERRORS_RETURN), "set the error handler");
+    world_ = next;
+    read_living();
+#else
+    throw Error(ErrorCategory::state, "repair the group", "this MPI has no fault tolerance");
+#endif
+  }
+
+  void check_members() { poll(members_); }
+  void check() override {
+    if (members_ != MPI_COMM_NULL) poll(members_);
+    if (can_repair_) poll(world_);
+  }
+
+  SpareCall wait_as_spare() override {
+    for (;;) {
+      int finished = 0;
+      MPI_Status status;
+      try {
+        mpi::check(MPI_Iprobe(MPI_ANY_SOURCE, finished_tag, world_, &finished, &status), "wait as a spare");
+        if (finished != 0) {
+          mpi::check(MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, finished_tag, world_, MPI_STATUS_IGNORE),
+                     "wait as a spare");
+          return SpareCall::finished;
+        }
+      } catch (const RankLost&) {
+        return SpareCall::repair;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  void release_spares() override {
+    // One member speaks for all; it is alive, since all have just agreed that they are done.
+    if (rank_in(members_) != 0) return;
+    MPI_Group group;
+    check(MPI_Comm_group(members_, &group), "read the ranks' group");
+    for (std::size_t i = 0; i < living_.size(); ++i) {
+      int in_world = static_cast<int>(i), in_members = MPI_UNDEFINED;
+      MPI_Group world_group;
+      check(MPI_Comm_group(world_, &world_group), "read the group");
+      check(MPI_Group_translate_ranks(world_group, 1, &in_world, group, &in_members), "find the spares");
+      MPI_Group_free(&world_group);
+      if (in_members == MPI_UNDEFINED) {
+        check(MPI_Send(nullptr, 0, MPI_BYTE, in_world, finished_tag, world_), "let a spare go");
+      }
+    }
+    MPI_Group_free(&group);
+  }
+
+  std::unique_ptr<comm::Transport> make_transport(const Options& options) override {
+    if (options.transport == TransportChoice::mpi) {
+      throw Error(ErrorCategory::argument, "option transport=mpi", "not built in yet; use transport=ucx");
+    }
+    comm::UcxOptions ucx;
+    ucx.self = hub_;
+    ucx.tls = options.ucx_tls;
+    ucx.net_devices = options.ucx_net_devices;
+    return comm::make_ucx_transport(ucx);
+  }
+
+  [[noreturn]] void abort(int status) override {
+    MPI_Abort(world_, status);
+    std::_Exit(status);
+  }
+
+ private:
+  static void check(int code, const char* operation) { mpi::check(code, operation); }
+  static int rank_in(MPI_Comm comm) {
+    int rank = 0;
+    check(MPI_Comm_rank(comm, &rank), "read the rank");
+    return rank;
+  }
+
+  void read_living() {
+    MPI_Group now;
+    check(MPI_Comm_group(world_, &now), "read the communicator's group");
+    int size = 0;
+    check(MPI_Group_size(now, &size), "read the group's size");
+    std::vector<int> here(static_cast<std::size_t>(size)), first(static_cast<std::size_t>(size));
+    for (int i = 0; i < size; ++i) here[static_cast<std::size_t>(i)] = i;
+    check(MPI_Group_translate_ranks(now, size, here.data(), original_, first.data()), "find who is alive");
+    MPI_Group_free(&now);
+    living_.assign(first.begin(), first.end());
+  }
+
+  bool agree(MPI_Comm comm, bool mine) {
+    int flag = mine ? 1 : 0;
+#if FOREWEAVE_ULFM
+    if (can_repair_) {
+      // Uniform: either all living get the same answer, or all learn of the death.
+      check(MPIX_Comm_agree(comm, &flag), "agree");
+      return flag != 0;
+    }
+#endif
+    check(MPI_Allreduce(MPI_IN_PLACE, &flag, 1, MPI_INT, MPI_MIN, comm), "agree");
+    return flag != 0;
+  }
+
+  /// Raises what MPI knows of deaths and revocations, without waiting for anything.
+  static void poll(MPI_Comm comm) {
+    int flag = 0;
+    check(MPI_Iprobe(MPI_ANY_SOURCE, finished_tag + 1, comm, &flag, MPI_STATUS_IGNORE), "look for lost ranks");
+  }
+
+  MPI_Comm world_ = MPI_COMM_NULL, members_ = MPI_COMM_NULL;
+  MPI_Group original_ = MPI_GROUP_NULL;
+  comm::HubId hub_ = 0;
+  std::uint32_t node_ = 0;
+  std::vector<comm::HubId> living_;
+  bool can_repair_ = false, repaired_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Group> make_group(MPI_Comm communicator, const Options& options) {
+  require_thread_level(options);
+  return std::make_unique<MpiGroup>(communicator, options);
+}
+
+Context::Context(MPI_Comm communicator, Options options)
+    : foreweave::Context(make_group(communicator, options), options) {}
+
+MPI_Comm Context::comm() { return static_cast<MpiGroup&>(group()).members(); }
+
+void Context::run(const std::function<void(MPI_Comm)>& body) {
+  foreweave::Context::run(std::function<void()>([&] { body(comm()); }));
+}
+
+}  // namespace foreweave::mpi

@@ -1,0 +1,265 @@
+// One process: the whole path from protect() to restore(), without MPI.
+#include "foreweave/context/context.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+
+#include "context/stores.hpp"
+#include "foreweave/core/error.hpp"
+
+namespace foreweave {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ContextTest : public ::testing::Test {
+ protected:
+  ContextTest() {
+    folder_ = std::filesystem::path(::testing::TempDir()) /
+              ("foreweave-context-" + std::to_string(::getpid()) + "-" +
+               ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    options_.store = (folder_ / "host").string();
+    options_.job = "test";
+    options_.copies = 0;
+    values_.resize(100'000);
+    std::iota(values_.begin(), values_.end(), 0.5);
+  }
+  ~ContextTest() override { std::filesystem::remove_all(folder_); }
+
+  template <class Action>
+  static Error refusal(Action action) {
+    try {
+      action();
+    } catch (const Error& error) {
+      return error;
+    }
+    throw std::logic_error("nothing was thrown");
+  }
+
+  std::filesystem::path folder_;
+  Options options_;
+  std::vector<double> values_;
+};
+
+TEST_F(ContextTest, RestoresInTheSameProcess) {
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_FALSE(context.restore().has_value());
+  const auto original = values_;
+  EXPECT_EQ(context.checkpoint(), 1u);
+  values_[77] = -1;
+  EXPECT_EQ(context.checkpoint(), 2u);
+  values_.assign(values_.size(), 0);
+  EXPECT_EQ(context.restore(), 2u);
+  EXPECT_EQ(values_[77], -1);
+  values_[77] = original[77];
+  EXPECT_EQ(values_, original);
+}
+
+TEST_F(ContextTest, ANewProcessFindsTheNewestVersion) {
+  const auto original = values_;
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    context.checkpoint();
+    values_[3] = 42;
+    for (int i = 0; i < 30; ++i) {
+      values_[static_cast<std::size_t>(i) * 1000] += 1;
+      context.checkpoint();
+    }
+  }
+  const auto expected = values_;
+  values_.assign(values_.size(), 0);
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_EQ(context.restore(), 31u);
+  EXPECT_EQ(values_, expected);
+  EXPECT_EQ(context.checkpoint(), 32u);
+}
+
+TEST_F(ContextTest, ANamedVersionIsRestoredAndBecomesTheNewest) {
+  options_.keep = 100;
+  Context context(options_);
+  context.protect("values", values_);
+  for (int i = 1; i <= 5; ++i) {
+    values_[0] = i;
+    context.checkpoint();
+  }
+  context.restore(2);
+  EXPECT_EQ(values_[0], 2);
+  const auto error = refusal([&] { context.restore(99); });
+  EXPECT_EQ(error.category(), ErrorCategory::absent);
+  EXPECT_THAT(error.what(), HasSubstr("version 99"));
+  EXPECT_THAT(error.what(), HasSubstr("1, 2, 3, 4, 5"));
+  values_[0] = -1;
+  context.restore();
+  EXPECT_EQ(values_[0], 2);
+}
+
+TEST_F(ContextTest, ARegionThatChangedSizeIsRefusedAndNothingIsLost) {
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    context.checkpoint();
+  }
+  const auto original = values_;
+  std::vector<double> smaller(99'000, 7);
+  {
+    Context context(options_);
+    context.protect("values", smaller);
+    const auto error = refusal([&] { context.restore(); });
+    EXPECT_EQ(error.category(), ErrorCategory::argument);
+    EXPECT_THAT(error.what(), HasSubstr("values"));
+    EXPECT_EQ(smaller, std::vector<double>(99'000, 7));
+  }
+  values_.assign(values_.size(), 0);
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_EQ(context.restore(), 1u);
+  EXPECT_EQ(values_, original);
+}
+
+TEST_F(ContextTest, FewerRanksThanBeforeAreRefused) {
+  auto store = context::open_host_store(options_, 0);
+  CaptureEngine engine(CaptureOptions{0, 4, "test", nullptr, 0});
+  engine.add(RegionSpec{"values", values_.data(), values_.size() * 8, ElementType::f64, {}});
+  engine.begin(1);
+  engine.finish(*store);
+  const auto error = refusal([&] { Context context(options_); });
+  EXPECT_EQ(error.category(), ErrorCategory::argument);
+  EXPECT_THAT(error.what(), HasSubstr("4 ranks"));
+}
+
+TEST_F(ContextTest, WrongKeyOrNoneIsRefusedAndTheRightOneStillWorks) {
+  options_.key = std::string(64, 'a');
+  const auto original = values_;
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    context.checkpoint();
+  }
+  values_.assign(values_.size(), 0);
+  for (const auto& key : {std::string(64, 'b'), std::string()}) {
+    options_.key = key;
+    Context context(options_);
+    context.protect("values", values_);
+    EXPECT_EQ(refusal([&] { context.restore(); }).category(), ErrorCategory::security);
+  }
+  options_.key = std::string(64, 'a');
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_EQ(context.restore(), 1u);
+  EXPECT_EQ(values_, original);
+}
+
+TEST_F(ContextTest, ADamagedCommittedVersionIsAnErrorThatNamesIt) {
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    context.checkpoint();
+  }
+  std::filesystem::path largest;
+  for (const auto& entry : std::filesystem::directory_iterator(context::host_folder(options_, 0))) {
+    if (entry.path().filename() == "status") continue;
+    if (largest.empty() || entry.file_size() > std::filesystem::file_size(largest)) largest = entry.path();
+  }
+  std::fstream file(largest, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(std::filesystem::file_size(largest) / 2));
+  file << "\x55\xAA\x11 not what was written";
+  file.close();
+  Context context(options_);
+  context.protect("values", values_);
+  const auto error = refusal([&] { context.restore(); });
+  EXPECT_EQ(error.category(), ErrorCategory::format);
+  EXPECT_THAT(error.what(), HasSubstr("version 1"));
+}
+
+TEST_F(ContextTest, TheFileTierStandsInWhenMemoryIsGone) {
+  options_.file_store = (folder_ / "file").string();
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    for (int i = 0; i < 20; ++i) {
+      values_[static_cast<std::size_t>(i)] = -i;
+      context.checkpoint();
+    }
+    context.flush();
+  }
+  const auto expected = values_;
+  std::filesystem::remove_all(options_.store);
+  values_.assign(values_.size(), 0);
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_EQ(context.restore(), 20u);
+  EXPECT_EQ(values_, expected);
+}
+
+TEST_F(ContextTest, StepsCountTriggerAndComeBack) {
+  options_.every = 4;
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    for (int i = 0; i < 10; ++i) context.step();
+    context.flush();
+    EXPECT_EQ(context.committed(), 2u);
+    EXPECT_EQ(context.statistics().captures, 2u);
+  }
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_EQ(context.restore(), 2u);
+  EXPECT_EQ(context.steps(), 8u);
+}
+
+TEST_F(ContextTest, StoreStaysBoundedOverManyVersions) {
+  Context context(options_);
+  context.protect("values", values_);
+  std::uint64_t after_20 = 0;
+  for (int i = 0; i < 200; ++i) {
+    for (auto& value : values_) value += 1e-3;
+    context.checkpoint();
+    if (i == 20) {
+      context.flush();
+      after_20 = context::open_host_store(options_, 0)->bytes();
+    }
+  }
+  context.flush();
+  EXPECT_LE(context::open_host_store(options_, 0)->bytes(), 2 * after_20);
+}
+
+TEST_F(ContextTest, SwitchedOffItDoesNothing) {
+  options_.enabled = false;
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_EQ(context.checkpoint(), 0u);
+  EXPECT_FALSE(context.restore().has_value());
+  int runs = 0;
+  context.run([&] { ++runs; });
+  EXPECT_EQ(runs, 1);
+  EXPECT_FALSE(std::filesystem::exists(options_.store));
+}
+
+TEST_F(ContextTest, RunSaysHowItEnded) {
+  const auto outcome = [&] {
+    std::ifstream file(folder_ / "host" / "test" / "outcome-0");
+    std::string line;
+    std::getline(file, line);
+    return line;
+  };
+  {
+    Context context(options_);
+    EXPECT_THROW(context.run([] { throw std::runtime_error("broken input"); }), std::runtime_error);
+  }
+  EXPECT_EQ(outcome(), "error: broken input");
+  Context context(options_);
+  context.run([] {});
+  EXPECT_EQ(outcome(), "finished");
+}
+
+}  // namespace
+}  // namespace foreweave
