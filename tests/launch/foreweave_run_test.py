@@ -185,16 +185,17 @@ class Watching(Scripted):
         self.assertEqual(done.returncode, 134)
         self.assertEqual(self.starts(), ["0"])
 
-    def test_a_loss_that_the_ranks_wrote_down_counts_whatever_their_exit_status(self):
-        done = self.run_it("-n", "2", self.program('[ "$FOREWEAVE_ATTEMPT" = 0 ] || exit 0; mkdir -p "$store"\n'
-                                                  'echo "lost: rank 1, and no spare is left" > "$store/outcome-0"; exit 1'))
+    def test_ranks_that_give_up_are_started_again(self):
+        done = self.run_it("-n", "2", self.program('[ "$FOREWEAVE_ATTEMPT" = 1 ] || exit 86'))
         self.assertEqual(done.returncode, 0)
-        self.assertIn("rank 1, and no spare is left", done.stderr)
+        self.assertIn("could not be replaced", done.stderr)
         self.assertEqual(self.starts(), ["0", "1"])
 
     def test_recovery_in_place_is_said(self):
         self.speak(VERSION_5)
-        done = self.run_it("-n", "2", self.program('mkdir -p "$store"; printf "recovered: rank 1 in place\\nfinished\\n" > "$store/outcome-0"'))
+        done = self.run_it("-n", "2", self.program('mkdir -p "$store"; echo "in place: rank 1, version 4, 0.021 s" > "$store/recovered-0"\n'
+                                                  'echo finished > "$store/outcome-0"'))
+        self.assertIn("recovered in place: rank 1, version 4", done.stderr)
         self.assertIn("recovery: in place", done.stderr)
 
     def test_it_gives_up_after_the_relaunches_that_are_allowed(self):
