@@ -18,12 +18,14 @@
 #include <vector>
 
 #include "comm/arrival_order.hpp"
+#include "comm/loopback.hpp"
 #include "comm/owned_message.hpp"
 #include "comm/ucx_worker.hpp"
 #include "foreweave/comm/transport.hpp"
 #include "foreweave/core/clock.hpp"
 #include "foreweave/core/digest.hpp"
 #include "foreweave/core/error.hpp"
+#include "foreweave/core/log.hpp"
 
 namespace foreweave::comm {
 namespace {
@@ -135,7 +137,13 @@ struct UcxTransportState {
   std::list<std::unique_ptr<Fetch>> fetching;
   ArrivalOrder<Arrival> order;
   std::deque<Arrival> ready;
-  std::uint64_t foreign = 0;
+  bool warned = false;
+
+  /// Something on this network speaks another language.
+  void refuse_foreign() {
+    if (!warned) log::warning("a UCX message that is none of Foreweave's was dropped");
+    warned = true;
+  }
 
   void settle_soon(Outgoing* message, ucs_status_t status) {
     message->status = status;
@@ -162,7 +170,10 @@ ucs_status_t on_active_message(void* user, const void* header, std::size_t heade
 class UcxTransport final : public Transport {
  public:
   explicit UcxTransport(const UcxOptions& options)
-      : options_(options), wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), worker_(options) {
+      : options_(options),
+        wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        worker_(options),
+        loopback_(options.self) {
     if (wake_fd_.number < 0) throw Error(ErrorCategory::io, "make an event file", std::strerror(errno), errno);
     state_.worker = worker_.get();
     ucp_am_handler_param_t param{};
@@ -202,7 +213,7 @@ class UcxTransport final : public Transport {
   void connect(HubId peer, ByteView address) override {
     const Bytes worker = worker_address(peer, address);
     if (peer == options_.self) {
-      to_self_ = true;
+      loopback_.connect();
       return;
     }
     if (const auto found = connections_.find(peer); found != connections_.end()) {
@@ -227,7 +238,7 @@ class UcxTransport final : public Transport {
   }
 
   void disconnect(HubId peer) override {
-    if (peer == options_.self) to_self_ = false;
+    if (peer == options_.self) loopback_.disconnect();
     const auto found = connections_.find(peer);
     if (found == connections_.end()) return;
     const auto connection = std::move(found->second);
@@ -240,11 +251,13 @@ class UcxTransport final : public Transport {
   void send(HubId peer, Message message) override {
     require_size(message, peer);
     if (peer == options_.self) {
-      if (to_self_) send_to_self(std::move(message));
+      own_payload(message);
+      loopback_.send(std::move(message));
       return;
     }
     const auto found = connections_.find(peer);
-    if (found == connections_.end() || found->second->failed) return;
+    // One that failed and was not told yet queues on: whoever sends until a window is full comes to an end.
+    if (found == connections_.end()) return;
     own_payload(message);
     found->second->pending += message.head.size() + message.payload.size();
     found->second->queue.push_back(std::move(message));
@@ -252,9 +265,9 @@ class UcxTransport final : public Transport {
   }
 
   std::uint64_t pending_bytes(HubId peer) const override {
-    if (peer == options_.self) return self_pending_;
+    if (peer == options_.self) return loopback_.pending_bytes();
     const auto found = connections_.find(peer);
-    return found == connections_.end() || found->second->failed ? 0 : found->second->pending;
+    return found == connections_.end() ? 0 : found->second->pending;
   }
 
   bool progress(TransportListener& listener) override {
@@ -265,7 +278,7 @@ class UcxTransport final : public Transport {
   }
 
   void wait(std::int64_t nanoseconds) override {
-    if (!state_.ready.empty() || !state_.sent.empty() || !self_queue_.empty() || !state_.announced.empty()) return;
+    if (!state_.ready.empty() || !state_.sent.empty() || !loopback_.empty() || !state_.announced.empty()) return;
     if (std::ranges::any_of(connections_, [](const auto& entry) { return entry.second->failed; })) return;
     const ucs_status_t status = ucp_worker_arm(worker_.get());
     if (status == UCS_ERR_BUSY) return;
@@ -489,22 +502,9 @@ class UcxTransport final : public Transport {
       connection.closed = true;  // done, or an error: there is nothing left to close either way
   }
 
-  void send_to_self(Message message) {
-    own_payload(message);
-    self_pending_ += message.head.size() + message.payload.size();
-    self_queue_.push_back(std::move(message));
-  }
-
   bool deliver(TransportListener& listener) {
     bool any = false;
-    // What a listener sends to itself from inside comes with the next turn: so a turn ends.
-    for (std::size_t count = self_queue_.size(); count > 0 && !self_queue_.empty(); --count) {
-      const Message message = std::move(self_queue_.front());
-      self_queue_.pop_front();
-      self_pending_ -= message.head.size() + message.payload.size();
-      listener.on_message(options_.self, message.head, message.payload);
-      any = true;
-    }
+    any |= loopback_.deliver(listener);
     while (!state_.ready.empty()) {
       const Arrival arrival = std::move(state_.ready.front());
       state_.ready.pop_front();
@@ -537,9 +537,7 @@ class UcxTransport final : public Transport {
   UcxWorker worker_;
   /// Later incarnations of a hub count on from above, so that receivers take their connections for newer ones.
   std::uint64_t connects_ = static_cast<std::uint64_t>(wall_now());
-  bool to_self_ = false;
-  std::deque<Message> self_queue_;
-  std::uint64_t self_pending_ = 0;
+  Loopback loopback_;
 };
 
 ucs_status_t on_active_message(void* user, const void* header, std::size_t header_size, void* data, std::size_t size,
@@ -547,12 +545,12 @@ ucs_status_t on_active_message(void* user, const void* header, std::size_t heade
   auto& state = *static_cast<UcxTransport::State*>(user);
   WireHead wire;
   if (header_size < sizeof wire || header_size > sizeof wire + max_head_bytes || size > max_payload_bytes) {
-    ++state.foreign;
+    state.refuse_foreign();
     return UCS_OK;
   }
   std::memcpy(&wire, header, sizeof wire);
   if (wire.mark != wire_mark) {
-    ++state.foreign;
+    state.refuse_foreign();
     return UCS_OK;
   }
   const auto* first = static_cast<const std::byte*>(header) + sizeof wire;

@@ -46,6 +46,9 @@ Config make_config(const UcxOptions& options) {
       {"TLS", options.tls},
       {"NET_DEVICES", options.net_devices.empty() ? "all" : options.net_devices},
       {"KEEPALIVE_INTERVAL", std::to_string(options.keepalive_seconds) + "s"},
+      // UCX completes a zero-copy send over TCP twice when it fails, and aborts (seen with 1.13: uct_iface.h
+      // "comp->count").
+      {"ZCOPY_THRESH", "inf"},
       {"RNDV_THRESH", options.rendezvous_bytes == 0 ? "inf" : std::to_string(options.rendezvous_bytes)},
   };
   // UCX warns of settings that no transport in use knows.
