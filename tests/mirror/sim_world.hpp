@@ -116,11 +116,19 @@ class World {
     return problem_;
   }
   std::uint64_t steps() const { return steps_; }
+  /// Runs to that moment; how many steps it took.
+  std::uint64_t steps_until(Nanoseconds time) {
+    while (network_.now() < time) {
+      ++steps_;
+      step();
+    }
+    return steps_;
+  }
   Nanoseconds time() const { return network_.now(); }
 
   struct Tally {
     std::uint64_t kills = 0, hangs = 0, relaunches = 0, takeovers = 0, fetches = 0, stores_lost = 0, commits = 0,
-                  folds = 0, refused = 0, damaged = 0, other_epoch = 0;
+                  folds = 0, refused = 0, damaged = 0, other_epoch = 0, stale = 0;
   } tally;
 
  private:
@@ -128,7 +136,8 @@ class World {
     std::shared_ptr<MemoryStore> store;
     std::unique_ptr<SimHub> hub;  // null: its process is dead
     bool hung = false;
-    bool suspended = false;
+    bool suspended = false, begun = false, may_capture = false;
+    Epoch noted = 0;                    // beside the store
     bool out = false;                   // dead or hung in this launch of the job
     Version committed = 0, marker = 0;  // last seen
     std::uint64_t process = 0;          // counts processes, so that timers of a dead one do nothing
@@ -191,7 +200,7 @@ class World {
   void start(HubId h) {
     auto& node = nodes_[h];
     ++node.process;
-    node.hung = node.out = node.restored = node.suspended = false;
+    node.hung = node.out = node.restored = node.suspended = node.begun = node.may_capture = false;
     node.rank.reset();
     SimHubOptions options;
     options.mirror.self = options.membership.self = h;
@@ -236,6 +245,7 @@ class World {
   void lose_store(HubId h) {
     nodes_[h].store = new_store();
     nodes_[h].marker = 0;
+    nodes_[h].noted = 0;
     ++tally.stores_lost;
   }
 
@@ -270,11 +280,10 @@ class World {
       ++tally.hangs;
       nodes_[victim].hung = nodes_[victim].out = true;
     }
-    if (is_rank(victim)) {  // when nobody is left to notice, the launcher does
-      at(2'000 * ms, [this, epoch = view_.epoch] {
-        if (view_.epoch == epoch) recover();
-      });
-    }
+    // When nobody is left to notice, the launcher does, or those who wait for a spare to begin.
+    at((is_rank(victim) ? 2'000 : 200) * ms, [this, epoch = view_.epoch] {
+      if (view_.epoch == epoch && !recovering_) recover();
+    });
   }
 
   void fail_a_store() {
@@ -367,19 +376,54 @@ class World {
       if (reachable(static_cast<HubId>(h))) view.committed = std::max(view.committed, nodes_[h].store->committed());
     }
     view_ = view;
-    // A version that was captured in an epoch that died must not be taken for one of this epoch, should a store come
-    // back that was not there when it was voided: numbers are never used twice.
-    first_ = view.epoch == 1 ? 1 : std::max(view.committed, highest_) + 1;
+    first_ = view.committed + 1;
+    drop_stale();
     last_ = std::max(scenario_.versions, first_ + 2);
     note("epoch " + std::to_string(view.epoch) + " from version " + std::to_string(view.committed), roles_.front());
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
       const auto id = static_cast<HubId>(h);
       auto& node = nodes_[h];
       node.rank.reset();
-      node.restored = false;
+      node.restored = node.begun = node.may_capture = false;
       if (!node.hub || node.hung) continue;
       at(id, random_.between<Nanoseconds>(0, 30 * ms), [this, id, epoch = view.epoch] {
         if (view_.epoch == epoch) begin(id);
+      });
+    }
+  }
+
+  /// A store whose hub was lost, while the others went on in a later epoch, may be reached again after a relaunch.
+  /// What it holds above its own marker is of a past that did not happen, under numbers that were given anew since.
+  /// The epoch is noted beside a store when all have begun it and before anything is captured in it.
+  void drop_stale() {
+    Epoch newest = 0;
+    for (std::size_t h = 0; h < nodes_.size(); ++h) {
+      if (reachable(static_cast<HubId>(h))) newest = std::max(newest, nodes_[h].noted);
+    }
+    for (std::size_t h = 0; h < nodes_.size(); ++h) {
+      if (!reachable(static_cast<HubId>(h)) || nodes_[h].noted == newest) continue;
+      auto& store = *nodes_[h].store;
+      for (const auto& stored : store.list()) {
+        if (stored.id.version > store.committed()) {
+          store.erase(stored.id);
+          ++tally.stale;
+        }
+      }
+    }
+  }
+
+  /// All have begun: what the contexts agree on before anyone goes on.
+  void note_epoch() {
+    for (const auto& node : nodes_) {
+      if (node.hub && !node.begun) return;
+    }
+    for (std::size_t h = 0; h < nodes_.size(); ++h) {
+      if (!nodes_[h].hub) continue;
+      const auto id = static_cast<HubId>(h);
+      at(id, random_.between<Nanoseconds>(0, 5 * ms), [this, id, epoch = view_.epoch] {
+        if (view_.epoch != epoch) return;
+        nodes_[id].noted = epoch;
+        nodes_[id].may_capture = true;
       });
     }
   }
@@ -403,7 +447,9 @@ class World {
         report("begin left " + to_string(stored.id) + " at hub " + std::to_string(h));
     }
     node.suspended = false;
+    node.begun = true;
     node.hub->release_held();
+    note_epoch();
     if (!node.rank) return;
     node.published = first_ - 1;
     node.next_holder = h;
@@ -494,10 +540,10 @@ class World {
     const auto version = node.published + 1;
     if (version > last_) return;
     next_capture(h);
-    if (version - std::max(node.hub->protocol().committed(), first_ - 1) > scenario_.in_flight) return;
+    if (!node.may_capture || version - std::max(node.hub->protocol().committed(), first_ - 1) > scenario_.in_flight)
+      return;
     const auto base = node.published >= first_ ? newest_in(*node.store, *node.rank) : view_.committed;
     node.published = version;
-    highest_ = std::max(highest_, version);
     if (scenario_.skips && version % 2 == 1 && version != last_ && random_.happens(0.2)) return;
     SimSnapshot snapshot;
     snapshot.seed = scenario_.seed;
@@ -704,7 +750,7 @@ class World {
   std::map<std::pair<Nanoseconds, std::uint64_t>, std::function<void()>> timers_;
   std::uint64_t timer_numbers_ = 0, steps_ = 0, changes_seen_ = ~std::uint64_t{0};
   Epoch epoch_seen_ = 0;
-  Version first_ = 1, last_ = 1, highest_ = 0;
+  Version first_ = 1, last_ = 1;
   int lost_since_protected_ = 0;
   bool recovering_ = false, calm_ = false;
   std::string problem_;

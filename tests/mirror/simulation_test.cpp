@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <iostream>
 #include <string>
 
 #include "mirror/sim_world.hpp"
@@ -37,18 +38,13 @@ TEST(Simulation, SeededSchedules) {
     sum.takeovers += world.tally.takeovers, sum.fetches += world.tally.fetches, sum.folds += world.tally.folds;
     sum.stores_lost += world.tally.stores_lost, sum.commits += world.tally.commits,
         sum.refused += world.tally.refused;
-    sum.damaged += world.tally.damaged, sum.other_epoch += world.tally.other_epoch;
+    sum.damaged += world.tally.damaged, sum.other_epoch += world.tally.other_epoch, sum.stale += world.tally.stale;
   }
-  std::printf(
-      "%llu schedules, %llu steps: %llu kills, %llu hangs, %llu relaunches, %llu takeovers, %llu fetches, "
-      "%llu stores lost, %llu commits, %llu folds, %llu refusals, %llu damaged frames, %llu of another epoch\n",
-      static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(steps),
-      static_cast<unsigned long long>(sum.kills), static_cast<unsigned long long>(sum.hangs),
-      static_cast<unsigned long long>(sum.relaunches), static_cast<unsigned long long>(sum.takeovers),
-      static_cast<unsigned long long>(sum.fetches), static_cast<unsigned long long>(sum.stores_lost),
-      static_cast<unsigned long long>(sum.commits), static_cast<unsigned long long>(sum.folds),
-      static_cast<unsigned long long>(sum.refused), static_cast<unsigned long long>(sum.damaged),
-      static_cast<unsigned long long>(sum.other_epoch));
+  std::cout << seeds << " schedules, " << steps << " steps: " << sum.kills << " kills, " << sum.hangs << " hangs, "
+            << sum.relaunches << " relaunches, " << sum.takeovers << " takeovers, " << sum.fetches << " fetches, "
+            << sum.stores_lost << " stores lost, " << sum.stale << " stale snapshots, " << sum.commits << " commits, "
+            << sum.folds << " folds, " << sum.refused << " refusals, " << sum.damaged << " damaged frames, "
+            << sum.other_epoch << " of another epoch\n";
   if (seeds >= 1000) {  // the schedules did meet what they are for
     EXPECT_GT(sum.takeovers, 100U);
     EXPECT_GT(sum.fetches, 100U);
@@ -57,7 +53,46 @@ TEST(Simulation, SeededSchedules) {
     EXPECT_GT(sum.relaunches, 100U);
     EXPECT_GT(sum.refused, 100U);
     EXPECT_GT(sum.damaged, 100U);
+    EXPECT_GT(sum.stale, 10U);
   }
+}
+
+/// One scenario, and at each of its steps each kind of blow to each hub that is a rank.
+TEST(Simulation, DeathAtEveryStep) {
+  Scenario scenario;
+  scenario.seed = 7;
+  scenario.versions = 3;
+  scenario.max_filler = 300;
+  scenario.faults_until = 150 * ms;
+  World undisturbed(scenario);
+  ASSERT_EQ(undisturbed.run(), "");
+  std::uint64_t last = 0;
+  {
+    auto no_end = scenario;
+    World world(no_end);
+    last = world.steps_until(scenario.faults_until);
+  }
+  ASSERT_GT(last, 100U);
+  int runs = 0, failures = 0;
+  for (std::uint64_t step = 1; step <= last && failures < 5; ++step) {
+    for (std::uint64_t victim = 0; victim < 3; ++victim) {
+      for (const auto& [blow, store_lost] : {std::pair{Scenario::Blow::kill, true},
+                                             {Scenario::Blow::kill, false},
+                                             {Scenario::Blow::hang, false},
+                                             {Scenario::Blow::relaunch, true}}) {
+        auto with_death = scenario;
+        with_death.deaths = {{step, blow, victim, store_lost}};
+        World world(with_death);
+        const auto problem = world.run();
+        ++runs;
+        if (problem.empty()) continue;
+        ++failures;
+        ADD_FAILURE() << "blow " << static_cast<int>(blow) << " to hub " << victim << " at step " << step
+                      << (store_lost ? ", store lost" : "") << ": " << problem;
+      }
+    }
+  }
+  std::cout << runs << " schedules, " << last << " steps each at which something could happen\n";
 }
 
 }  // namespace
