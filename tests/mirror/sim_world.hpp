@@ -137,7 +137,7 @@ class World {
     std::unique_ptr<SimHub> hub;  // null: its process is dead
     bool hung = false;
     bool suspended = false, begun = false, may_capture = false;
-    Epoch noted = 0;                    // beside the store
+    Epoch joined = 0, active = 0;  // beside the store
     bool out = false;                   // dead or hung in this launch of the job
     Version committed = 0, marker = 0;  // last seen
     std::uint64_t process = 0;          // counts processes, so that timers of a dead one do nothing
@@ -245,7 +245,7 @@ class World {
   void lose_store(HubId h) {
     nodes_[h].store = new_store();
     nodes_[h].marker = 0;
-    nodes_[h].noted = 0;
+    nodes_[h].joined = nodes_[h].active = 0;
     ++tally.stores_lost;
   }
 
@@ -372,12 +372,12 @@ class World {
     view.epoch = view_.epoch + 1;
     view.hub_of_rank = roles_;
     view.mirrored_by = mirror::choose_partners(scenario_.ranks, scenario_.copies, {});
+    empty_stale();
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
       if (reachable(static_cast<HubId>(h))) view.committed = std::max(view.committed, nodes_[h].store->committed());
     }
     view_ = view;
     first_ = view.committed + 1;
-    drop_stale();
     last_ = std::max(scenario_.versions, first_ + 2);
     note("epoch " + std::to_string(view.epoch) + " from version " + std::to_string(view.committed), roles_.front());
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
@@ -386,46 +386,59 @@ class World {
       node.rank.reset();
       node.restored = node.begun = node.may_capture = false;
       if (!node.hub || node.hung) continue;
-      at(id, random_.between<Nanoseconds>(0, 30 * ms), [this, id, epoch = view.epoch] {
-        if (view_.epoch == epoch) begin(id);
+      at(id, random_.between<Nanoseconds>(0, 10 * ms), [this, id, epoch = view.epoch] {
+        if (view_.epoch == epoch) join(id);
       });
     }
   }
 
-  /// A store whose hub was lost, while the others went on in a later epoch, may be reached again after a relaunch.
-  /// What it holds above its own marker is of a past that did not happen, under numbers that were given anew since.
-  /// The epoch is noted beside a store when all have begun it and before anything is captured in it.
-  void drop_stale() {
-    Epoch newest = 0;
+  /// Two numbers stand beside each store, and outlive the process: the last epoch it joined, and the last one it
+  /// worked in. All join before any works in it.
+  void join(HubId h) {
+    nodes_[h].joined = view_.epoch;
+    for (const auto& node : nodes_) {
+      if (node.hub && node.joined != view_.epoch) return;
+    }
+    for (std::size_t other = 0; other < nodes_.size(); ++other) {
+      const auto id = static_cast<HubId>(other);
+      if (!nodes_[other].hub || nodes_[other].hung) continue;
+      at(id, random_.between<Nanoseconds>(0, 30 * ms), [this, id, epoch = view_.epoch] {
+        if (view_.epoch != epoch) return;
+        nodes_[id].active = epoch;
+        begin(id);
+      });
+    }
+  }
+
+  /// A store whose hub was lost, while the others went on in a later epoch, may be reached again after a relaunch. It
+  /// is of a past that did not happen: what it holds has numbers that were given anew since, and what it knows to be
+  /// committed was perhaps never told. It does not count.
+  void empty_stale() {
+    Epoch active = 0;
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
-      if (reachable(static_cast<HubId>(h))) newest = std::max(newest, nodes_[h].noted);
+      if (reachable(static_cast<HubId>(h))) active = std::max(active, nodes_[h].active);
     }
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
-      if (!reachable(static_cast<HubId>(h)) || nodes_[h].noted == newest) continue;
-      auto& store = *nodes_[h].store;
-      for (const auto& stored : store.list()) {
-        if (stored.id.version > store.committed()) {
-          store.erase(stored.id);
-          ++tally.stale;
-        }
-      }
+      auto& node = nodes_[h];
+      if (!reachable(static_cast<HubId>(h)) || node.joined >= active) continue;
+      const bool empty = node.store->list().empty() && node.store->committed() == 0;
+      if (empty) continue;
+      tally.stale += node.store->list().size();
+      const bool runs = node.hub != nullptr;
+      stop(static_cast<HubId>(h));
+      node.store = new_store();
+      node.marker = 0;
+      if (runs) start(static_cast<HubId>(h));
+      node.out = false;
     }
   }
 
   /// All have begun: what the contexts agree on before anyone goes on.
-  void note_epoch() {
+  void agree() {
     for (const auto& node : nodes_) {
       if (node.hub && !node.begun) return;
     }
-    for (std::size_t h = 0; h < nodes_.size(); ++h) {
-      if (!nodes_[h].hub) continue;
-      const auto id = static_cast<HubId>(h);
-      at(id, random_.between<Nanoseconds>(0, 5 * ms), [this, id, epoch = view_.epoch] {
-        if (view_.epoch != epoch) return;
-        nodes_[id].noted = epoch;
-        nodes_[id].may_capture = true;
-      });
-    }
+    for (auto& node : nodes_) node.may_capture = node.hub != nullptr;
   }
 
   void begin(HubId h) {
@@ -449,7 +462,7 @@ class World {
     node.suspended = false;
     node.begun = true;
     node.hub->release_held();
-    note_epoch();
+    agree();
     if (!node.rank) return;
     node.published = first_ - 1;
     node.next_holder = h;
