@@ -9,8 +9,8 @@
 
 namespace foreweave::cuda_detail {
 
-/// Throws when `code` is an error: Error(resource) when memory ran out, Error(cuda) otherwise. `operation` names what was
-/// being done.
+/// Throws when `code` is an error: Error(resource) when memory ran out, Error(cuda) otherwise. `operation` names what
+/// was being done.
 inline void check(cudaError_t code, const std::string& operation) {
   if (code == cudaSuccess) return;
   const bool memory = code == cudaErrorMemoryAllocation;

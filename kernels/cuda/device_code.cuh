@@ -1,6 +1,6 @@
 #pragma once
-// Small things every kernel of the project uses: warps of 32, words of 64 bits at any address, and the loads and stores
-// that blocks talk to each other with.
+// Small things every kernel of the project uses: warps of 32, words of 64 bits at any address, and the loads and
+// stores that blocks talk to each other with.
 
 #include <cuda_runtime.h>
 

@@ -13,9 +13,9 @@
 
 namespace foreweave::kernels {
 
-/// Queues `kernel` in `stream`; arguments are converted to the kernel's parameter types and copied at once. `name` is for
-/// messages. Throws Error(cuda) when the launch is refused; what the kernel itself does wrong is reported where the
-/// stream is waited for.
+/// Queues `kernel` in `stream`; arguments are converted to the kernel's parameter types and copied at once. `name` is
+/// for messages. Throws Error(cuda) when the launch is refused; what the kernel itself does wrong is reported where
+/// the stream is waited for.
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t dynamic_shared, void* stream,
             A&&... arguments) {

@@ -14,7 +14,7 @@ namespace {
 using common::words_per_page;
 using common::words_per_sector;
 
-constexpr unsigned block_threads = 256;   // eight warps, four sectors each
+constexpr unsigned block_threads = 256;  // eight warps, four sectors each
 constexpr unsigned block_warps = block_threads / 32;
 constexpr unsigned rounds = sectors_per_page / block_warps;
 constexpr std::uint64_t nothing_bad = ~std::uint64_t{0};
@@ -28,11 +28,11 @@ struct DecodeArguments {
   DecodeJob job;
   common::Strides strides;
   std::uint64_t pages;
-  std::uint64_t* bad_entry;   ///< lowest finding in the entries
-  std::uint64_t* bad_body;    ///< lowest finding in the bodies
+  std::uint64_t* bad_entry;  ///< lowest finding in the entries
+  std::uint64_t* bad_body;   ///< lowest finding in the bodies
   std::uint64_t* ticket;
-  std::uint64_t* places;      ///< a word for each block of entries, zero
-  std::uint64_t* offsets;     ///< a word a page: where its body begins
+  std::uint64_t* places;   ///< a word for each block of entries, zero
+  std::uint64_t* offsets;  ///< a word a page: where its body begins
   DecodeResult* result;
 };
 
@@ -76,13 +76,15 @@ __global__ void __launch_bounds__(block_threads) entries_kernel(DecodeArguments 
 
 /// The whole block: brings a page's body into shared memory, the header first.
 __device__ void load_body(fw_shared_pointer<std::uint64_t> body, const std::byte* from, std::uint32_t size) {
-  for (std::uint32_t word = threadIdx.x; word < size / 8; word += block_threads) body[word] = load_word(from, word, size);
+  for (std::uint32_t word = threadIdx.x; word < size / 8; word += block_threads)
+    body[word] = load_word(from, word, size);
 }
 
-/// One thread: where each sector's data begins in the body, in words. Anything but ok when they do not fit. For checked
-/// bodies it cannot fail.
-__device__ DecodeStatus find_sectors(fw_shared_pointer<std::uint64_t> body, std::uint32_t words, std::uint32_t transform,
-                                     std::uint32_t length, fw_shared_pointer<std::uint32_t> starts) {
+/// One thread: where each sector's data begins in the body, in words. Anything but ok when they do not fit. For
+/// checked bodies it cannot fail.
+__device__ DecodeStatus find_sectors(fw_shared_pointer<std::uint64_t> body, std::uint32_t words,
+                                     std::uint32_t transform, std::uint32_t length,
+                                     fw_shared_pointer<std::uint32_t> starts) {
   const auto stored = static_cast<std::uint32_t>(body[0]);
   if (stored == 0 || (stored & ~common::sector_mask(length)) != 0) return DecodeStatus::bad_sectors;
   std::uint32_t at = 1;
@@ -120,8 +122,7 @@ __global__ void __launch_bounds__(block_threads) bodies_kernel(DecodeArguments a
   __syncthreads();
   if (threadIdx.x != 0) return;
   const std::uint32_t transform = entry_transform(entry);
-  DecodeStatus status =
-      find_sectors(body, words, transform, common::page_length(page, args.job.bytes), starts);
+  DecodeStatus status = find_sectors(body, words, transform, common::page_length(page, args.job.bytes), starts);
   if (status == DecodeStatus::ok) {
     std::uint64_t all = 0;
     for (unsigned warp = 0; warp < block_warps; ++warp) all += sums[warp];
@@ -291,9 +292,9 @@ void decode_pages(const DecodeJob& job, std::byte* scratch, DecodeResult* result
   const std::string operation = "decode " + std::to_string(job.bytes) + " bytes on the device";
   if (pages > 0x7FFFFFFFu) throw Error(ErrorCategory::argument, operation, "a run may have at most 32 TiB");
   auto* const words = reinterpret_cast<std::uint64_t*>(scratch);
-  const DecodeArguments args{job,       common::strides_of(job.shape), pages,    words, words + 1, words + 2,
-                             words + 3, words + 3 + parts,             result};
-  cuda_detail::check(cudaMemsetAsync(words, 0xFF, 16, queue), operation);          // nothing_bad
+  const DecodeArguments args{
+      job, common::strides_of(job.shape), pages, words, words + 1, words + 2, words + 3, words + 3 + parts, result};
+  cuda_detail::check(cudaMemsetAsync(words, 0xFF, 16, queue), operation);  // nothing_bad
   cuda_detail::check(cudaMemsetAsync(words + 2, 0, 8 * (1 + parts), queue), operation);
   const dim3 grid(static_cast<unsigned>(pages)), block(block_threads);
   if (pages > 0) {
@@ -306,9 +307,12 @@ void decode_pages(const DecodeJob& job, std::byte* scratch, DecodeResult* result
   }
   const dim3 writers(static_cast<unsigned>(pages > 0 ? pages : 1));
   switch (common::element_width(job.shape)) {
-    case 8: return launch("decode_pages: write<8>", write_kernel<8>, writers, block, 0, stream, args);
-    case 4: return launch("decode_pages: write<4>", write_kernel<4>, writers, block, 0, stream, args);
-    default: return launch("decode_pages: write<1>", write_kernel<1>, writers, block, 0, stream, args);
+    case 8:
+      return launch("decode_pages: write<8>", write_kernel<8>, writers, block, 0, stream, args);
+    case 4:
+      return launch("decode_pages: write<4>", write_kernel<4>, writers, block, 0, stream, args);
+    default:
+      return launch("decode_pages: write<1>", write_kernel<1>, writers, block, 0, stream, args);
   }
 }
 

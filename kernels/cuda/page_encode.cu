@@ -1,5 +1,5 @@
-// Encoding pages on a device, in one pass over the data: compare, choose the transform, transpose, compact, update the
-// base and place. One block encodes one page; docs/format.md, "Pages", is what it writes.
+// Encoding pages on a device, in one pass over the data: compare, choose the transform, transpose, compact, update
+// the base and place. One block encodes one page; docs/format.md, "Pages", is what it writes.
 #include <string>
 
 #include "kernels/common/check_word.hpp"
@@ -14,7 +14,7 @@ namespace {
 using common::words_per_page;
 using common::words_per_sector;
 
-constexpr unsigned block_threads = 256;   // eight warps, four sectors each
+constexpr unsigned block_threads = 256;  // eight warps, four sectors each
 constexpr unsigned block_warps = block_threads / 32;
 constexpr unsigned rounds = sectors_per_page / block_warps;
 
@@ -23,7 +23,7 @@ struct EncodeArguments {
   common::Strides strides;
   std::uint64_t pages;
   std::uint64_t* ticket;
-  std::uint64_t* places;   ///< a word a page, zero
+  std::uint64_t* places;  ///< a word a page, zero
   std::uint64_t* total;
 };
 
@@ -86,9 +86,10 @@ __global__ void __launch_bounds__(block_threads) encode_kernel(EncodeArguments a
   for (unsigned round = 0; round < rounds; ++round) {
     const std::uint32_t word = (round * block_warps + warp) * words_per_sector + lane;
     words[round] = {load_word(current, word, length), load_word(current, word + 32, length)};
-    changes[round] = base == nullptr ? Pair{0, 0} : Pair{load_word(base, word, length), load_word(base, word + 32, length)};
+    changes[round] =
+        base == nullptr ? Pair{0, 0} : Pair{load_word(base, word, length), load_word(base, word + 32, length)};
   }
-  std::uint32_t dirty = 0;   // bit k: this warp's sector of round k
+  std::uint32_t dirty = 0;  // bit k: this warp's sector of round k
   FW_UNROLL
   for (unsigned round = 0; round < rounds; ++round) {
     const std::uint32_t sector = round * block_warps + warp;
@@ -112,7 +113,7 @@ __global__ void __launch_bounds__(block_threads) encode_kernel(EncodeArguments a
     }
   }
 
-  if (__syncthreads_or(dirty != 0) == 0) {   // a clean page takes no bytes
+  if (__syncthreads_or(dirty != 0) == 0) {  // a clean page takes no bytes
     if (warp == 0) {
       if (lane == 0) {
         job.entries[page] = 0;
@@ -206,7 +207,8 @@ __global__ void __launch_bounds__(block_threads) encode_kernel(EncodeArguments a
 
   if (warp == 0) {
     const std::uint64_t before = look_back(args.places, page, size);
-    const std::uint64_t all = warp_sum(lane < block_warps ? static_cast<std::uint64_t>(sums[lane]) : std::uint64_t{0});
+    const std::uint64_t all =
+        warp_sum(lane < block_warps ? static_cast<std::uint64_t>(sums[lane]) : std::uint64_t{0});
     if (lane == 0) {
       shared_place[0] = before;
       shared_place[1] =
@@ -239,9 +241,12 @@ void encode_pages(const EncodeJob& job, std::byte* scratch, std::uint64_t* total
   const EncodeArguments args{job, common::strides_of(job.shape), pages, counters, counters + 1, total};
   const dim3 grid(static_cast<unsigned>(pages)), block(block_threads);
   switch (common::element_width(job.shape)) {
-    case 8: return launch("encode_pages<8>", encode_kernel<8>, grid, block, 0, stream, args);
-    case 4: return launch("encode_pages<4>", encode_kernel<4>, grid, block, 0, stream, args);
-    default: return launch("encode_pages<1>", encode_kernel<1>, grid, block, 0, stream, args);
+    case 8:
+      return launch("encode_pages<8>", encode_kernel<8>, grid, block, 0, stream, args);
+    case 4:
+      return launch("encode_pages<4>", encode_kernel<4>, grid, block, 0, stream, args);
+    default:
+      return launch("encode_pages<1>", encode_kernel<1>, grid, block, 0, stream, args);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// A sector in a warp: lane l holds words l and l + 32. Transposing its 64 × 64 bits, and the element arithmetic of the
-// transforms on words (docs/format.md, "Transforms").
+// A sector in a warp: lane l holds words l and l + 32. Transposing its 64 × 64 bits, and the element arithmetic of
+// the transforms on words (docs/format.md, "Transforms").
 
 #include "kernels/common/page_layout.hpp"
 #include "kernels/common/zigzag.hpp"
@@ -9,7 +9,7 @@
 namespace foreweave::kernels::cuda {
 
 struct Pair {
-  std::uint64_t low, high;   ///< words lane and lane + 32 of a sector
+  std::uint64_t low, high;  ///< words lane and lane + 32 of a sector
 };
 
 /// Bit j of word p becomes bit p of word j; its own inverse. Each step exchanges half the bits of both words with the
@@ -24,8 +24,8 @@ __device__ inline Pair transpose(Pair in) {
     const int shift = 16 >> step;
     const std::uint64_t mask = masks[step];
     const bool later = (lane & static_cast<unsigned>(shift)) != 0;
-    const std::uint64_t send = later ? (at.low & mask) | (at.high & mask) << shift
-                                     : (at.low & ~mask) >> shift | (at.high & ~mask);
+    const std::uint64_t send =
+        later ? (at.low & mask) | (at.high & mask) << shift : (at.low & ~mask) >> shift | (at.high & ~mask);
     const std::uint64_t got = __shfl_xor_sync(all_lanes, send, shift);
     at = later ? Pair{(at.low & ~mask) | (got & mask), (at.high & ~mask) | (got & ~mask) >> shift}
                : Pair{(at.low & mask) | (got & mask) << shift, (at.high & mask) | (got & ~mask)};
@@ -56,14 +56,18 @@ struct Elements<4> {
   static constexpr std::uint32_t per_word = 2;
   __device__ static std::uint32_t low(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
   __device__ static std::uint32_t high(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
-  __device__ static std::uint64_t join(std::uint32_t low, std::uint32_t high) { return std::uint64_t{high} << 32 | low; }
+  __device__ static std::uint64_t join(std::uint32_t low, std::uint32_t high) {
+    return std::uint64_t{high} << 32 | low;
+  }
   __device__ static std::uint64_t subtract(std::uint64_t a, std::uint64_t b) {
     return join(low(a) - low(b), high(a) - high(b));
   }
   __device__ static std::uint64_t add(std::uint64_t a, std::uint64_t b) {
     return join(low(a) + low(b), high(a) + high(b));
   }
-  __device__ static std::uint64_t fold(std::uint64_t s) { return join(common::zigzag(low(s)), common::zigzag(high(s))); }
+  __device__ static std::uint64_t fold(std::uint64_t s) {
+    return join(common::zigzag(low(s)), common::zigzag(high(s)));
+  }
   __device__ static std::uint64_t unfold(std::uint64_t z) {
     return join(common::unzigzag(low(z)), common::unzigzag(high(z)));
   }

@@ -1,6 +1,6 @@
 // The CUDA page codec in a build without CUDA.
-#include "foreweave/core/error.hpp"
 #include "kernels/decl/page_codec.hpp"
+#include "foreweave/core/error.hpp"
 
 namespace foreweave::kernels::cuda {
 namespace {

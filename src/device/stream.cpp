@@ -12,7 +12,8 @@ void demand_device(const char* operation) {
   throw Error(ErrorCategory::resource, operation, "there is no CUDA device: " + device_report().reason);
 }
 void demand_event(const void* handle, const char* operation) {
-  if (handle == nullptr) throw Error(ErrorCategory::state, operation, "the event is empty: make it with Event::create");
+  if (handle == nullptr)
+    throw Error(ErrorCategory::state, operation, "the event is empty: make it with Event::create");
 }
 }  // namespace
 

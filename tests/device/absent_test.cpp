@@ -1,5 +1,5 @@
-// The library where there is no CUDA: not in the build, or no driver on the machine. Nothing of it is an error until a
-// device is asked for.
+// The library where there is no CUDA: not in the build, or no driver on the machine. Nothing of it is an error until
+// a device is asked for.
 #include <gtest/gtest.h>
 
 #include "foreweave/core/error.hpp"

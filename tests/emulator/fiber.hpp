@@ -1,8 +1,8 @@
 #pragma once
 // A fibre with a stack of its own, switched by Boost.Context, known to AddressSanitizer and ThreadSanitizer.
 //
-// The low-level jumps are used, and not boost::context::fiber, because a launch that is given up leaves its fibres where
-// they are: their stacks are used again without being unwound.
+// The low-level jumps are used, and not boost::context::fiber, because a launch that is given up leaves its fibres
+// where they are: their stacks are used again without being unwound.
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
@@ -27,7 +27,7 @@ class Fiber {
   static void begin(boost::context::detail::transfer_t transfer);
 
   std::byte* mapping_ = nullptr;
-  std::byte* stack_ = nullptr;        ///< lowest address
+  std::byte* stack_ = nullptr;  ///< lowest address
   boost::context::detail::fcontext_t context_ = nullptr;
   boost::context::detail::fcontext_t caller_ = nullptr;
   void (*entry_)(void*) = nullptr;

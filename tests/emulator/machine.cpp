@@ -29,13 +29,20 @@ std::string triple(unsigned x, unsigned y, unsigned z) {
 
 const char* name_of(WarpOperation operation) {
   switch (operation) {
-    case WarpOperation::sync: return "__syncwarp";
-    case WarpOperation::ballot: return "__ballot_sync";
-    case WarpOperation::any: return "__any_sync";
-    case WarpOperation::all: return "__all_sync";
-    case WarpOperation::shuffle: return "__shfl_sync";
-    case WarpOperation::match_any: return "__match_any_sync";
-    default: return "__reduce_sync";
+    case WarpOperation::sync:
+      return "__syncwarp";
+    case WarpOperation::ballot:
+      return "__ballot_sync";
+    case WarpOperation::any:
+      return "__any_sync";
+    case WarpOperation::all:
+      return "__all_sync";
+    case WarpOperation::shuffle:
+      return "__shfl_sync";
+    case WarpOperation::match_any:
+      return "__match_any_sync";
+    default:
+      return "__reduce_sync";
   }
 }
 
@@ -87,13 +94,12 @@ void finish(Thread& thread) {
   if (block.arrived > 0 && block.arrived == block.alive) {
     for (const Thread& other : block.threads)
       if (other.state == Thread::State::at_barrier) {
-        block.launch->report = {Report::Kind::divergent_barrier,
-                                describe(other) + " waits at the barrier at " + describe(other.where) + ", but " +
-                                    std::to_string(block.threads.size() - block.alive) + " of " +
-                                    std::to_string(block.threads.size()) +
-                                    " threads left the kernel without coming to it, thread " +
-                                    triple(thread.indices.thread.x, thread.indices.thread.y, thread.indices.thread.z) +
-                                    " among them"};
+        block.launch->report = {
+            Report::Kind::divergent_barrier,
+            describe(other) + " waits at the barrier at " + describe(other.where) + ", but " +
+                std::to_string(block.threads.size() - block.alive) + " of " + std::to_string(block.threads.size()) +
+                " threads left the kernel without coming to it, thread " +
+                triple(thread.indices.thread.x, thread.indices.thread.y, thread.indices.thread.z) + " among them"};
         return;
       }
   }
@@ -115,19 +121,32 @@ void complete(Warp& warp, unsigned mask, Thread& last) {
       const auto low = static_cast<std::uint32_t>(value), so_far = static_cast<std::uint32_t>(combined);
       const auto signed_low = static_cast<std::int32_t>(low), signed_so_far = static_cast<std::int32_t>(so_far);
       switch (operation) {
-        case WarpOperation::reduce_or: combined |= value; break;
-        case WarpOperation::reduce_and: combined &= value; break;
-        case WarpOperation::reduce_xor: combined ^= value; break;
-        case WarpOperation::reduce_add: combined = low + so_far; break;
-        case WarpOperation::reduce_min: combined = std::min(low, so_far); break;
-        case WarpOperation::reduce_max: combined = std::max(low, so_far); break;
+        case WarpOperation::reduce_or:
+          combined |= value;
+          break;
+        case WarpOperation::reduce_and:
+          combined &= value;
+          break;
+        case WarpOperation::reduce_xor:
+          combined ^= value;
+          break;
+        case WarpOperation::reduce_add:
+          combined = low + so_far;
+          break;
+        case WarpOperation::reduce_min:
+          combined = std::min(low, so_far);
+          break;
+        case WarpOperation::reduce_max:
+          combined = std::max(low, so_far);
+          break;
         case WarpOperation::reduce_min_signed:
           combined = static_cast<std::uint32_t>(std::min(signed_low, signed_so_far));
           break;
         case WarpOperation::reduce_max_signed:
           combined = static_cast<std::uint32_t>(std::max(signed_low, signed_so_far));
           break;
-        default: break;
+        default:
+          break;
       }
     }
     first = false;
@@ -135,19 +154,32 @@ void complete(Warp& warp, unsigned mask, Thread& last) {
   for (Thread* lane : warp.lanes) {
     if ((mask >> lane->indices.lane & 1) == 0) continue;
     switch (operation) {
-      case WarpOperation::sync: lane->result = 0; break;
-      case WarpOperation::ballot: lane->result = ballot; break;
-      case WarpOperation::any: lane->result = ballot != 0; break;
-      case WarpOperation::all: lane->result = ballot == mask; break;
-      case WarpOperation::shuffle: lane->result = warp.lanes[lane->source]->value; break;
+      case WarpOperation::sync:
+        lane->result = 0;
+        break;
+      case WarpOperation::ballot:
+        lane->result = ballot;
+        break;
+      case WarpOperation::any:
+        lane->result = ballot != 0;
+        break;
+      case WarpOperation::all:
+        lane->result = ballot == mask;
+        break;
+      case WarpOperation::shuffle:
+        lane->result = warp.lanes[lane->source]->value;
+        break;
       case WarpOperation::match_any: {
         unsigned equal = 0;
         for (const Thread* other : warp.lanes)
-          if ((mask >> other->indices.lane & 1) != 0 && other->value == lane->value) equal |= 1u << other->indices.lane;
+          if ((mask >> other->indices.lane & 1) != 0 && other->value == lane->value)
+            equal |= 1u << other->indices.lane;
         lane->result = equal;
         break;
       }
-      default: lane->result = combined; break;
+      default:
+        lane->result = combined;
+        break;
     }
     if (lane != &last) lane->state = Thread::State::ready;
   }
@@ -170,11 +202,13 @@ std::string waiting_list(const std::vector<Block*>& blocks) {
       });
       if (seen || ++lines > 6) continue;
       text += "\n  " + describe(thread);
-      if (barrier) text += " waits at the barrier at " + describe(thread.where);
-      else if (thread.state == Thread::State::spinning) text += " spins";
+      if (barrier)
+        text += " waits at the barrier at " + describe(thread.where);
+      else if (thread.state == Thread::State::spinning)
+        text += " spins";
       else
-        text += std::string(" waits in ") + name_of(thread.operation) + " at " + describe(thread.where) + " with mask " +
-                hex(thread.mask);
+        text += std::string(" waits in ") + name_of(thread.operation) + " at " + describe(thread.where) +
+                " with mask " + hex(thread.mask);
     }
   return text;
 }
@@ -187,7 +221,8 @@ Report stuck(const Launch& launch, const std::vector<Block*>& blocks) {
       warp |= thread.state == Thread::State::at_warp;
     }
   const auto kind = barrier ? Report::Kind::divergent_barrier
-                            : warp ? Report::Kind::warp_mask : Report::Kind::no_progress;
+                    : warp  ? Report::Kind::warp_mask
+                            : Report::Kind::no_progress;
   const char* what = barrier ? "divergent barrier: its threads wait for one another for ever"
                              : "warp primitive whose lanes do not all come: its threads wait for ever";
   return {kind, "kernel '" + launch.name + "': " + what + waiting_list(blocks)};
@@ -199,8 +234,8 @@ Thread* current_thread() { return running; }
 
 std::string describe(const Thread& thread) {
   const Indices& at = thread.indices;
-  return "kernel '" + thread.block->launch->name + "' block " + triple(at.block.x, at.block.y, at.block.z) + " thread " +
-         triple(at.thread.x, at.thread.y, at.thread.z);
+  return "kernel '" + thread.block->launch->name + "' block " + triple(at.block.x, at.block.y, at.block.z) +
+         " thread " + triple(at.thread.x, at.thread.y, at.thread.z);
 }
 
 std::string describe(Where where) {
@@ -270,9 +305,8 @@ int block_barrier(BarrierOperation operation, int predicate, Where where) {
   require_kernel(running, "__syncthreads");
   Thread& thread = *running;
   Block& block = *thread.block;
-  if (block.arrived > 0 &&
-      (block.barrier != operation || block.barrier_where.line() != where.line() ||
-       std::string_view(block.barrier_where.file_name()) != where.file_name()))
+  if (block.arrived > 0 && (block.barrier != operation || block.barrier_where.line() != where.line() ||
+                            std::string_view(block.barrier_where.file_name()) != where.file_name()))
     give_up(thread, Report::Kind::divergent_barrier,
             "divergent barrier: it is at " + describe(where) + " while other threads of its block wait at " +
                 describe(block.barrier_where));
@@ -290,17 +324,17 @@ int block_barrier(BarrierOperation operation, int predicate, Where where) {
   }
   if (block.arrived == block.alive)
     give_up(thread, Report::Kind::divergent_barrier,
-            "divergent barrier at " + describe(where) + ": " + std::to_string(block.threads.size() - block.alive) + " of " +
-                std::to_string(block.threads.size()) + " threads left the kernel without coming to it");
+            "divergent barrier at " + describe(where) + ": " + std::to_string(block.threads.size() - block.alive) +
+                " of " + std::to_string(block.threads.size()) + " threads left the kernel without coming to it");
   suspend(thread, Thread::State::at_barrier);
   return block.barrier_result;
 }
 
 void Block::release_barrier() {
   const auto all = static_cast<unsigned>(threads.size());
-  barrier_result = barrier == BarrierOperation::all    ? predicates == all
-                   : barrier == BarrierOperation::any  ? predicates > 0
-                                                       : static_cast<int>(predicates);
+  barrier_result = barrier == BarrierOperation::all   ? predicates == all
+                   : barrier == BarrierOperation::any ? predicates > 0
+                                                      : static_cast<int>(predicates);
   arrived = 0;
   ++epoch;
   for (Thread& thread : threads)
@@ -400,9 +434,10 @@ void Launch::run(const Schedule& schedule) {
     if (!progress && !spinning) report = stuck(*this, resident);
     idle_rounds = progress ? 0 : idle_rounds + 1;
     if (!progress && idle_rounds > schedule.spin_limit)
-      report = {Report::Kind::no_progress, "kernel '" + name + "' makes no progress: its threads only spin, block " +
-                                               triple(resident[0]->index.x, resident[0]->index.y, resident[0]->index.z) +
-                                               " among others" + waiting_list(resident)};
+      report = {Report::Kind::no_progress,
+                "kernel '" + name + "' makes no progress: its threads only spin, block " +
+                    triple(resident[0]->index.x, resident[0]->index.y, resident[0]->index.z) + " among others" +
+                    waiting_list(resident)};
   }
   for (auto& block : storage)
     for (Thread& thread : block->threads) spare_fibers().push_back(std::move(thread.fiber));

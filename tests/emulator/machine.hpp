@@ -22,21 +22,21 @@ struct Thread {
   enum class State : std::uint8_t { ready, spinning, at_barrier, at_warp, finished };
 
   Indices indices{};
-  unsigned linear = 0;               ///< in the block
+  unsigned linear = 0;  ///< in the block
   State state = State::ready;
   Block* block = nullptr;
   std::unique_ptr<Fiber> fiber;
 
-  Where where;                       ///< of the barrier or warp primitive it waits in
+  Where where;  ///< of the barrier or warp primitive it waits in
   WarpOperation operation{};
   unsigned mask = 0, source = 0;
   std::uint64_t value = 0, result = 0;
 };
 
 struct Warp {
-  std::vector<Thread*> lanes;        ///< those that exist
+  std::vector<Thread*> lanes;                        ///< those that exist
   unsigned existing = 0, finished = 0, waiting = 0;  ///< lane masks; waiting: in a warp primitive
-  std::uint32_t epoch = 0;           ///< counts __syncwarp
+  std::uint32_t epoch = 0;                           ///< counts __syncwarp
 };
 
 struct Block {
@@ -50,7 +50,7 @@ struct Block {
   BarrierOperation barrier{};
   Where barrier_where;
   int barrier_result = 0;
-  std::uint32_t epoch = 0;           ///< counts barriers
+  std::uint32_t epoch = 0;  ///< counts barriers
 
   struct Static {
     const void* key;
@@ -68,7 +68,7 @@ struct Launch {
   dim3 grid, block_size;
   std::size_t dynamic_shared = 0;
   std::function<void()> body;
-  Report report;                     ///< the first one; the launch is given up then
+  Report report;  ///< the first one; the launch is given up then
   bool failed() const { return report.kind != Report::Kind::none; }
 
   /// Runs the whole grid; what went wrong is in `report`.

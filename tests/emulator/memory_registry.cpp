@@ -26,8 +26,8 @@ std::string damage_of(const Allocation& allocation) {
   const std::byte* end = allocation.data + allocation.bytes;
   for (std::size_t i = 0; i < fence_bytes; ++i)
     if (end[i] != std::byte{fence})
-      return "byte " + std::to_string(allocation.bytes + i) + " of an allocation of " + std::to_string(allocation.bytes) +
-             " bytes was written";
+      return "byte " + std::to_string(allocation.bytes + i) + " of an allocation of " +
+             std::to_string(allocation.bytes) + " bytes was written";
   return {};
 }
 }  // namespace

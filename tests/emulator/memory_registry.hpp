@@ -1,7 +1,7 @@
 #pragma once
-// The memory that the emulated runtime handed out: which range is device, pinned or managed memory, and of which device.
-// In AddressSanitizer builds device memory is poisoned while no kernel or copy of its device runs, so that host code that
-// touches it is caught. Not thread safe: the runtime's lock is held.
+// The memory that the emulated runtime handed out: which range is device, pinned or managed memory, and of which
+// device. In AddressSanitizer builds device memory is poisoned while no kernel or copy of its device runs, so that
+// host code that touches it is caught. Not thread safe: the runtime's lock is held.
 
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +29,7 @@ class MemoryRegistry {
   const Allocation* find(const void* pointer) const;
   bool knows(const void* pointer) const { return find(pointer) != nullptr; }
 
-  void open(int device);    ///< device memory of `device` may be used
+  void open(int device);  ///< device memory of `device` may be used
   void close(int device);
   /// Like open and close for one allocation alone.
   void open(const Allocation& allocation);

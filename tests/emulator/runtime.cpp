@@ -1,5 +1,5 @@
-// The emulated CUDA runtime: devices, memory, streams, events, launches. One lock for all of it; kernels run under it, on
-// the host thread that waits for them.
+// The emulated CUDA runtime: devices, memory, streams, events, launches. One lock for all of it; kernels run under
+// it, on the host thread that waits for them.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -26,10 +26,10 @@ namespace {
 /// Work in order, done when somebody waits. Kept alive by the events that were recorded in it.
 struct Queue {
   int device = 0;
-  bool blocking = true;                    ///< takes turns with the default stream
+  bool blocking = true;  ///< takes turns with the default stream
   std::deque<std::function<cudaError_t()>> pending;
   std::uint64_t queued = 0, done = 0;
-  cudaError_t error = cudaSuccess;         ///< what its work failed with; told once
+  cudaError_t error = cudaSuccess;  ///< what its work failed with; told once
 
   bool idle() const { return pending.empty(); }
   void run_one() {
@@ -80,7 +80,7 @@ struct Runtime {
 
   Runtime() {
     if (const char* text = std::getenv("FOREWEAVE_EMULATED_DEVICES")) {
-      driver = std::strcmp(text, "none") != 0;   // "none": as on a machine without a driver
+      driver = std::strcmp(text, "none") != 0;  // "none": as on a machine without a driver
       devices = std::atoi(text);
     }
     if (const char* text = std::getenv("FOREWEAVE_EMULATOR_SEED")) schedule.seed = std::strtoull(text, nullptr, 10);
@@ -107,16 +107,18 @@ struct Call {
   cudaError_t refused = cudaSuccess;
   Call() {
     Runtime& rt = runtime();
-    if (!rt.driver) refused = cudaErrorInsufficientDriver;
-    else if (rt.devices == 0) refused = cudaErrorNoDevice;
+    if (!rt.driver)
+      refused = cudaErrorInsufficientDriver;
+    else if (rt.devices == 0)
+      refused = cudaErrorNoDevice;
     else if (rt.planned_failure != cudaSuccess && rt.planned_after-- == 0)
       refused = std::exchange(rt.planned_failure, cudaSuccess);
   }
 };
-#define BEGIN_CALL() \
-  Call call;         \
+#define BEGIN_CALL()       \
+  Call call;               \
   Runtime& rt = runtime(); \
-  (void)rt;          \
+  (void)rt;                \
   if (call.refused != cudaSuccess) return fail(call.refused)
 
 std::shared_ptr<Queue> default_queue(int device) {
@@ -148,8 +150,10 @@ cudaError_t add_work(cudaStream_t stream, std::function<cudaError_t()> work) {
   const auto queue = queue_of(stream);
   if (queue == nullptr) return cudaErrorInvalidResourceHandle;
   // The default stream and blocking streams wait for each other.
-  if (stream == nullptr) drain_blocking(queue->device);
-  else if (queue->blocking) default_queue(queue->device)->drain();
+  if (stream == nullptr)
+    drain_blocking(queue->device);
+  else if (queue->blocking)
+    default_queue(queue->device)->drain();
   queue->pending.push_back(std::move(work));
   ++queue->queued;
   return cudaSuccess;
@@ -158,7 +162,8 @@ cudaError_t add_work(cudaStream_t stream, std::function<cudaError_t()> work) {
 /// True when [pointer, pointer + bytes) lies in one allocation, or in none.
 bool in_range(const void* pointer, std::size_t bytes) {
   const Allocation* allocation = runtime().memory.find(pointer);
-  return allocation == nullptr || static_cast<const std::byte*>(pointer) + bytes <= allocation->data + allocation->bytes;
+  return allocation == nullptr ||
+         static_cast<const std::byte*>(pointer) + bytes <= allocation->data + allocation->bytes;
 }
 
 bool matches(cudaMemcpyKind kind, const void* to, const void* from) {
@@ -351,7 +356,9 @@ cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   BEGIN_CALL();
   return fail(add_work(stream, [data] { return release(data, true); }));
 }
-cudaError_t cudaMallocHost(void** data, std::size_t bytes) { return cudaHostAlloc(data, bytes, cudaHostAllocDefault); }
+cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
+  return cudaHostAlloc(data, bytes, cudaHostAllocDefault);
+}
 cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
   BEGIN_CALL();
   return allocate(data, bytes, cudaMemoryTypeHost);
@@ -552,7 +559,8 @@ cudaError_t launch(const char* name, const void* kernel, dim3 grid, dim3 block, 
       grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535)
     return fail(cudaErrorInvalidConfiguration);
   const auto allowed = rt.dynamic_limits.find(kernel);
-  if (dynamic_shared > (allowed == rt.dynamic_limits.end() ? 48u << 10 : std::max<std::size_t>(allowed->second, 48u << 10)))
+  if (dynamic_shared >
+      (allowed == rt.dynamic_limits.end() ? 48u << 10 : std::max<std::size_t>(allowed->second, 48u << 10)))
     return fail(cudaErrorInvalidValue);
   const auto queue = queue_of(stream);
   if (queue == nullptr || queue->device != current_device) return fail(cudaErrorInvalidResourceHandle);

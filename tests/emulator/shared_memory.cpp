@@ -1,8 +1,9 @@
 // Shared memory that is checked: bounds, reads of what was never written, and races.
 //
-// A race is two accesses of the same bytes by different threads, one of them a write, with no barrier between them: no
-// __syncthreads, and, when both are of one warp, no __syncwarp either. What was noted is one writer and one reader (or
-// "several") a byte, so some races escape; none is reported that is none, when memory is used as one type.
+// A race is two accesses of the same bytes by different threads, one of them a write, with no barrier between them:
+// no
+// __syncthreads, and, when both are of one warp, no __syncwarp either. What was noted is one writer and one reader
+// (or "several") a byte, so some races escape; none is reported that is none, when memory is used as one type.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,7 +13,7 @@
 namespace foreweave::emulator {
 namespace {
 constexpr std::uint16_t nobody = 0xFFFF;
-constexpr std::uint16_t several = 0xFFFE;   ///< threads of one warp
+constexpr std::uint16_t several = 0xFFFE;     ///< threads of one warp
 constexpr std::uint16_t everywhere = 0xFFFD;  ///< threads of several warps
 
 struct Mark {
@@ -24,7 +25,13 @@ struct Mark {
 class SharedStorage {
  public:
   SharedStorage(const char* name, std::size_t size)
-      : name(name), bytes((size + 15) / 8), size(size), written(size, 0), writers(size), readers(size), atomic(size, 0) {}
+      : name(name),
+        bytes((size + 15) / 8),
+        size(size),
+        written(size, 0),
+        writers(size),
+        readers(size),
+        atomic(size, 0) {}
   std::string name;
   std::vector<std::uint64_t> bytes;  // of words, so that it is aligned
   std::size_t size;
@@ -52,12 +59,13 @@ SharedStorage& static_shared(const void* key, const char* name, std::size_t byte
 
 SharedStorage& dynamic_shared(const char*) { return *current_thread()->block->dynamic; }
 
-void* access_shared(SharedStorage& storage, std::ptrdiff_t offset, std::size_t bytes, SharedAccess kind, Where where) {
+void* access_shared(SharedStorage& storage, std::ptrdiff_t offset, std::size_t bytes, SharedAccess kind,
+                    Where where) {
   Thread& thread = *current_thread();
   Block& block = *thread.block;
   const auto place = [&] {
-    return "element " + std::to_string(offset / static_cast<std::ptrdiff_t>(bytes)) + " of shared array '" + storage.name +
-           "' (" + std::to_string(storage.size / bytes) + " elements) at " + describe(where);
+    return "element " + std::to_string(offset / static_cast<std::ptrdiff_t>(bytes)) + " of shared array '" +
+           storage.name + "' (" + std::to_string(storage.size / bytes) + " elements) at " + describe(where);
   };
   if (offset < 0 || static_cast<std::size_t>(offset) + bytes > storage.size)
     give_up(thread, Report::Kind::shared_bounds, "out of bounds: " + place());

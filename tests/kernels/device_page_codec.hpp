@@ -20,7 +20,9 @@ class DeviceTwin {
   }
   std::byte* data() { return buffer_.data() + offset_; }
   template <class T>
-  T* as() { return reinterpret_cast<T*>(data()); }
+  T* as() {
+    return reinterpret_cast<T*>(data());
+  }
   void copy_back(void* host, std::size_t bytes, StreamHandle stream) {
     if (bytes > 0) copy_async(host, data(), bytes, stream);
     synchronize(stream);

@@ -10,8 +10,8 @@
 namespace foreweave::test {
 namespace {
 
-INSTANTIATE_TEST_SUITE_P(Cuda, PageCodec,
-                         testing::Values(BackendParam{"Cuda", std::make_shared<DevicePageCodec>()}), backend_name);
+INSTANTIATE_TEST_SUITE_P(Cuda, PageCodec, testing::Values(BackendParam{"Cuda", std::make_shared<DevicePageCodec>()}),
+                         backend_name);
 
 TEST(CudaPageCodec, TwoStreamsAtOnce) {
   // Jobs queued in two streams and not waited for in between; each has scratch of its own.
@@ -37,8 +37,9 @@ TEST(CudaPageCodec, TwoStreamsAtOnce) {
     const EncodeJob job{w.current.data(), w.base.data(), bytes, shape, true, w.out.data(), w.entries.as<PageEntry>()};
     kernels::cuda::encode_pages(job, w.scratch.data(), w.total.as<std::uint64_t>(), w.stream.handle());
     // Encoded again against the base that the first has updated: nothing is left to say.
-    kernels::cuda::encode_pages({w.current.data(), w.base.data(), bytes, shape, false, w.out.data(), w.entries.as<PageEntry>()},
-                                w.scratch.data(), w.total.as<std::uint64_t>(), w.stream.handle());
+    kernels::cuda::encode_pages(
+        {w.current.data(), w.base.data(), bytes, shape, false, w.out.data(), w.entries.as<PageEntry>()},
+        w.scratch.data(), w.total.as<std::uint64_t>(), w.stream.handle());
   }
   for (Work& w : works) {
     std::uint64_t total = 1;
@@ -49,7 +50,8 @@ TEST(CudaPageCodec, TwoStreamsAtOnce) {
 
 // The byte stream does not depend on how blocks and warps take turns: other schedules, by seed, on the emulator.
 TEST(CudaPageCodec, EveryOrderGivesTheSameBytes) {
-  // Long runs of clean pages between changed ones, so that looking back crosses both, and more entries than one block's.
+  // Long runs of clean pages between changed ones, so that looking back crosses both, and more entries than one
+  // block's.
   const std::size_t pages = 90, bytes = pages * 16384 - 1000;
   const PageShape shape{8, 0, 0};
   PagePair pair = make_pages(Pattern::drift, bytes, 8, 0, 0, 3);
@@ -98,7 +100,8 @@ TEST(CudaPageCodec, MoreEntriesThanOneBlockChecks) {
   // 700 pages, nearly all clean: three blocks of entries, placed by look-back.
   const std::size_t pages = 700, bytes = pages * 16384;
   Raw base(bytes), current(bytes);
-  for (std::size_t page : {0u, 1u, 255u, 256u, 511u, 699u}) current[page * 16384 + page] = static_cast<std::uint8_t>(page + 1);
+  for (std::size_t page : {0u, 1u, 255u, 256u, 511u, 699u})
+    current[page * 16384 + page] = static_cast<std::uint8_t>(page + 1);
   DevicePageCodec codec;
   std::vector<std::byte> out(kernels::encode_bound(bytes));
   std::vector<PageEntry> entries(pages);

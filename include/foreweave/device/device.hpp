@@ -1,8 +1,8 @@
 #pragma once
 // Which devices there are, and which of them the calling thread works on.
 //
-// One binary runs on machines with and without a driver: a missing driver or a build without CUDA is a device count of
-// zero and a reason, not an error.
+// One binary runs on machines with and without a driver: a missing driver or a build without CUDA is a device count
+// of zero and a reason, not an error.
 
 #include <cstdint>
 #include <string>
@@ -14,20 +14,20 @@ namespace foreweave {
 struct DeviceInfo {
   int index = 0;
   std::string name;
-  std::string pci;                     ///< "0000:1b:00.0"
+  std::string pci;  ///< "0000:1b:00.0"
   int compute_major = 0;
   int compute_minor = 0;
   int multiprocessors = 0;
   std::uint64_t total_bytes = 0;
-  std::uint64_t free_bytes = 0;        ///< at the time of the call
+  std::uint64_t free_bytes = 0;  ///< at the time of the call
 };
 
 /// What is known of CUDA in this process.
 struct DeviceReport {
-  std::string backend;                 ///< "cuda", "emulated cuda" or "none" (a build without CUDA)
-  std::string reason;                  ///< why there is no device; empty when there is one
-  std::string driver_version;          ///< highest CUDA version the driver serves, "13.0"; empty without a driver
-  std::string runtime_version;         ///< of the runtime linked in; empty in a build without CUDA
+  std::string backend;          ///< "cuda", "emulated cuda" or "none" (a build without CUDA)
+  std::string reason;           ///< why there is no device; empty when there is one
+  std::string driver_version;   ///< highest CUDA version the driver serves, "13.0"; empty without a driver
+  std::string runtime_version;  ///< of the runtime linked in; empty in a build without CUDA
   std::vector<DeviceInfo> devices;
 };
 

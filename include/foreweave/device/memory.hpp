@@ -9,15 +9,15 @@
 
 namespace foreweave {
 
-/// Where `pointer` lies. Memory CUDA does not know is host; managed memory counts as host. Without a driver or CUDA in
-/// the build everything is host. Thread safe.
+/// Where `pointer` lies. Memory CUDA does not know is host; managed memory counts as host. Without a driver or CUDA
+/// in the build everything is host. Thread safe.
 MemorySpace memory_space_of(const void* pointer);
 
 /// The device whose memory `pointer` is in; −1 for host and pinned memory.
 int device_of(const void* pointer);
 
-/// Owns device memory, aligned to 256 bytes, contents undefined. Move-only; allocated and freed at once (not in stream
-/// order: freeing waits for the device's work). Thread safe between objects.
+/// Owns device memory, aligned to 256 bytes, contents undefined. Move-only; allocated and freed at once (not in
+/// stream order: freeing waits for the device's work). Thread safe between objects.
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;
@@ -30,9 +30,13 @@ class DeviceBuffer {
   std::byte* data() { return data_; }
   const std::byte* data() const { return data_; }
   template <class T>
-  T* as(std::uint64_t byte_offset = 0) { return reinterpret_cast<T*>(data_ + byte_offset); }
+  T* as(std::uint64_t byte_offset = 0) {
+    return reinterpret_cast<T*>(data_ + byte_offset);
+  }
   template <class T>
-  const T* as(std::uint64_t byte_offset = 0) const { return reinterpret_cast<const T*>(data_ + byte_offset); }
+  const T* as(std::uint64_t byte_offset = 0) const {
+    return reinterpret_cast<const T*>(data_ + byte_offset);
+  }
   std::uint64_t size() const { return bytes_; }
   explicit operator bool() const { return data_ != nullptr; }
 
@@ -56,7 +60,9 @@ class PinnedBuffer {
   std::byte* data() { return data_; }
   const std::byte* data() const { return data_; }
   template <class T>
-  T* as(std::uint64_t byte_offset = 0) { return reinterpret_cast<T*>(data_ + byte_offset); }
+  T* as(std::uint64_t byte_offset = 0) {
+    return reinterpret_cast<T*>(data_ + byte_offset);
+  }
   std::uint64_t size() const { return bytes_; }
   explicit operator bool() const { return data_ != nullptr; }
 
@@ -65,8 +71,8 @@ class PinnedBuffer {
   std::uint64_t bytes_ = 0;
 };
 
-/// Copies `bytes` from `from` to `to`, each in host, pinned or device memory (no overlap), in stream order. Returns at
-/// once when the host side is pinned; with pageable host memory it may return only after staging. Neither side may
+/// Copies `bytes` from `from` to `to`, each in host, pinned or device memory (no overlap), in stream order. Returns
+/// at once when the host side is pinned; with pageable host memory it may return only after staging. Neither side may
 /// change before the stream has passed. Error(cuda) when it cannot be queued. `bytes` 0 does nothing.
 void copy_async(void* to, const void* from, std::uint64_t bytes, StreamHandle stream);
 

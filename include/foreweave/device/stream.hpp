@@ -12,12 +12,12 @@ void synchronize(StreamHandle stream);
 /// Owns a non-blocking stream of one device. Move-only. Its methods may be called from any thread.
 class Stream {
  public:
-  Stream() = default;                            ///< owns nothing: handle() is the default stream
+  Stream() = default;  ///< owns nothing: handle() is the default stream
   /// On `device`, or on the calling thread's device (−1). Error(resource) where there is none.
   static Stream create(int device = -1);
   Stream(Stream&& other) noexcept;
   Stream& operator=(Stream&& other) noexcept;
-  ~Stream();                                     ///< does not wait; queued work still runs
+  ~Stream();  ///< does not wait; queued work still runs
 
   StreamHandle handle() const { return handle_; }
   /// Blocks the calling thread until the stream is empty. Error(cuda) with what its work failed with.
@@ -31,7 +31,7 @@ class Stream {
 /// Owns an event (without timing). Move-only. Thread safe as CUDA's events are.
 class Event {
  public:
-  Event() = default;                             ///< owns nothing; the other methods then throw Error(state)
+  Event() = default;  ///< owns nothing; the other methods then throw Error(state)
   static Event create(int device = -1);
   Event(Event&& other) noexcept;
   Event& operator=(Event&& other) noexcept;
@@ -41,8 +41,8 @@ class Event {
   void record(StreamHandle stream);
   /// Work put into `stream` from now on starts after what was marked last.
   void wait_in(StreamHandle stream) const;
-  void synchronize() const;                      ///< blocks until what was marked last has finished
-  bool done() const;                             ///< true when it has finished (or nothing was marked)
+  void synchronize() const;  ///< blocks until what was marked last has finished
+  bool done() const;         ///< true when it has finished (or nothing was marked)
 
  private:
   void* handle_ = nullptr;

@@ -36,8 +36,11 @@ Presence look() {
       found.reason = "no NVIDIA driver is loaded, or it is older than this build's CUDA " +
                      std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10);
       break;
-    case cudaErrorNoDevice: found.reason = "the driver finds no CUDA device (is CUDA_VISIBLE_DEVICES empty?)"; break;
-    default: found.reason = std::string(cudaGetErrorString(code)) + " (" + cudaGetErrorName(code) + ")";
+    case cudaErrorNoDevice:
+      found.reason = "the driver finds no CUDA device (is CUDA_VISIBLE_DEVICES empty?)";
+      break;
+    default:
+      found.reason = std::string(cudaGetErrorString(code)) + " (" + cudaGetErrorName(code) + ")";
   }
   return found;
 }
@@ -101,9 +104,12 @@ Location locate(const void* pointer) {
   cudaPointerAttributes attributes{};
   check(cudaPointerGetAttributes(&attributes, pointer), "ask where a pointer lies");
   switch (attributes.type) {
-    case cudaMemoryTypeDevice: return {MemorySpace::device, attributes.device};
-    case cudaMemoryTypeHost: return {MemorySpace::pinned, -1};
-    default: return {MemorySpace::host, -1};
+    case cudaMemoryTypeDevice:
+      return {MemorySpace::device, attributes.device};
+    case cudaMemoryTypeHost:
+      return {MemorySpace::pinned, -1};
+    default:
+      return {MemorySpace::host, -1};
   }
 }
 

@@ -1,9 +1,9 @@
 #pragma once
-// The part of the CUDA runtime API that the project uses, with CUDA's names, values and meaning. The functions have C++
-// linkage, so that they never take the place of a real CUDA runtime that another library of the process brings.
+// The part of the CUDA runtime API that the project uses, with CUDA's names, values and meaning. The functions have
+// C++ linkage, so that they never take the place of a real CUDA runtime that another library of the process brings.
 //
-// Work in streams is queued and runs when somebody waits for it (or asks for it: each query runs one operation), so that
-// a host program that forgets to wait reads stale data here as it would on a device.
+// Work in streams is queued and runs when somebody waits for it (or asks for it: each query runs one operation), so
+// that a host program that forgets to wait reads stale data here as it would on a device.
 
 #include <cstddef>
 
@@ -82,9 +82,13 @@ cudaError_t cudaFreeHost(void* data);
 cudaError_t cudaMallocManaged(void** data, std::size_t bytes, unsigned flags = cudaMemAttachGlobal);
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer);
 template <class T>
-cudaError_t cudaMalloc(T** data, std::size_t bytes) { return cudaMalloc(reinterpret_cast<void**>(data), bytes); }
+cudaError_t cudaMalloc(T** data, std::size_t bytes) {
+  return cudaMalloc(reinterpret_cast<void**>(data), bytes);
+}
 template <class T>
-cudaError_t cudaMallocHost(T** data, std::size_t bytes) { return cudaMallocHost(reinterpret_cast<void**>(data), bytes); }
+cudaError_t cudaMallocHost(T** data, std::size_t bytes) {
+  return cudaMallocHost(reinterpret_cast<void**>(data), bytes);
+}
 
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,

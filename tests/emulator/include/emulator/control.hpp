@@ -23,17 +23,17 @@ Schedule schedule();
 struct Report {
   enum class Kind {
     none,
-    divergent_barrier,   ///< not every thread of the block comes to the same __syncthreads
-    warp_mask,           ///< a warp primitive whose mask does not match the lanes that come to it
-    unwritten_shared,    ///< shared memory read before it was written
-    shared_bounds,       ///< outside a shared array
-    shared_race,         ///< two threads use the same shared memory, one writes, and nothing orders them
-    global_bounds,       ///< written past the end of a device allocation
-    no_progress,         ///< threads wait for one another, or spin, for ever
-    exception,           ///< the kernel threw
+    divergent_barrier,  ///< not every thread of the block comes to the same __syncthreads
+    warp_mask,          ///< a warp primitive whose mask does not match the lanes that come to it
+    unwritten_shared,   ///< shared memory read before it was written
+    shared_bounds,      ///< outside a shared array
+    shared_race,        ///< two threads use the same shared memory, one writes, and nothing orders them
+    global_bounds,      ///< written past the end of a device allocation
+    no_progress,        ///< threads wait for one another, or spin, for ever
+    exception,          ///< the kernel threw
   };
   Kind kind = Kind::none;
-  std::string text;   ///< names the kernel, the block, the thread and the place in the source
+  std::string text;  ///< names the kernel, the block, the thread and the place in the source
 };
 /// The newest report, taken away; kind none when there is none. The launch that caused it also failed, with
 /// cudaErrorLaunchFailure where its stream is waited for.

@@ -22,12 +22,25 @@ struct Indices {
 const Indices& indices();
 
 enum class WarpOperation : std::uint8_t {
-  sync, ballot, any, all, shuffle, match_any, reduce_or, reduce_and, reduce_xor, reduce_add, reduce_min, reduce_max,
-  reduce_min_signed, reduce_max_signed
+  sync,
+  ballot,
+  any,
+  all,
+  shuffle,
+  match_any,
+  reduce_or,
+  reduce_and,
+  reduce_xor,
+  reduce_add,
+  reduce_min,
+  reduce_max,
+  reduce_min_signed,
+  reduce_max_signed
 };
-/// Gives `value` to the lanes of `mask`, waits for all of them, and returns this lane's result. For a shuffle `source` is
-/// the lane to read.
-std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint64_t value, unsigned source, Where where);
+/// Gives `value` to the lanes of `mask`, waits for all of them, and returns this lane's result. For a shuffle
+/// `source` is the lane to read.
+std::uint64_t warp_collective(WarpOperation operation, unsigned mask, std::uint64_t value, unsigned source,
+                              Where where);
 
 enum class BarrierOperation : std::uint8_t { plain, count, all, any };
 int block_barrier(BarrierOperation operation, int predicate, Where where);
@@ -75,7 +88,8 @@ inline int __syncthreads_count(int predicate,
                                foreweave::emulator::Where where = foreweave::emulator::Where::current()) {
   return foreweave::emulator::block_barrier(foreweave::emulator::BarrierOperation::count, predicate, where);
 }
-inline int __syncthreads_and(int predicate, foreweave::emulator::Where where = foreweave::emulator::Where::current()) {
+inline int __syncthreads_and(int predicate,
+                             foreweave::emulator::Where where = foreweave::emulator::Where::current()) {
   return foreweave::emulator::block_barrier(foreweave::emulator::BarrierOperation::all, predicate, where);
 }
 inline int __syncthreads_or(int predicate, foreweave::emulator::Where where = foreweave::emulator::Where::current()) {
@@ -143,11 +157,11 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32,
       foreweave::emulator::WarpOperation::shuffle, mask, foreweave::emulator::to_bits(value), from, where));
 }
 
-#define FOREWEAVE_EMULATED_REDUCE(NAME, TYPE, OPERATION)                                                           \
-  inline TYPE NAME(unsigned mask, TYPE value,                                                                      \
-                   foreweave::emulator::Where where = foreweave::emulator::Where::current()) {                     \
-    return foreweave::emulator::from_bits<TYPE>(foreweave::emulator::warp_collective(                              \
-        foreweave::emulator::WarpOperation::OPERATION, mask, foreweave::emulator::to_bits(value), 0, where));      \
+#define FOREWEAVE_EMULATED_REDUCE(NAME, TYPE, OPERATION)                                                      \
+  inline TYPE NAME(unsigned mask, TYPE value,                                                                 \
+                   foreweave::emulator::Where where = foreweave::emulator::Where::current()) {                \
+    return foreweave::emulator::from_bits<TYPE>(foreweave::emulator::warp_collective(                         \
+        foreweave::emulator::WarpOperation::OPERATION, mask, foreweave::emulator::to_bits(value), 0, where)); \
   }
 FOREWEAVE_EMULATED_REDUCE(__reduce_or_sync, unsigned, reduce_or)
 FOREWEAVE_EMULATED_REDUCE(__reduce_and_sync, unsigned, reduce_and)
@@ -160,17 +174,24 @@ FOREWEAVE_EMULATED_REDUCE(__reduce_min_sync, int, reduce_min_signed)
 FOREWEAVE_EMULATED_REDUCE(__reduce_max_sync, int, reduce_max_signed)
 #undef FOREWEAVE_EMULATED_REDUCE
 
-// Memory order: device threads of a launch take turns on one host thread, so fences order nothing that is not ordered.
+// Memory order: device threads of a launch take turns on one host thread, so fences order nothing that is not
+// ordered.
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __threadfence_system() {}
 inline void __nanosleep(unsigned) { foreweave::emulator::yield_thread(); }
 template <class T>
-T __ldg(const T* address) { return *address; }
+T __ldg(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldcg(const T* address) { return *address; }
+T __ldcg(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldcs(const T* address) { return *address; }
+T __ldcs(const T* address) {
+  return *address;
+}
 
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __popcll(unsigned long long x) { return std::popcount(x); }
@@ -201,13 +222,15 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((static_cast<unsigned long long>(high) << 32 | low) << (shift & 31) >> 32);
 }
-inline unsigned __umulhi(unsigned x, unsigned y) { return static_cast<unsigned>((static_cast<unsigned long long>(x) * y) >> 32); }
+inline unsigned __umulhi(unsigned x, unsigned y) {
+  return static_cast<unsigned>((static_cast<unsigned long long>(x) * y) >> 32);
+}
 inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
   return static_cast<unsigned long long>((static_cast<unsigned __int128>(x) * y) >> 64);
 }
 
 template <class T>
-concept EmulatedAtomic = std::is_integral_v<T> && (sizeof(T) == 4 || sizeof(T) == 8);
+concept EmulatedAtomic = std::is_integral_v<T> &&(sizeof(T) == 4 || sizeof(T) == 8);
 template <EmulatedAtomic T>
 T atomicAdd(T* address, std::type_identity_t<T> value) {
   return foreweave::emulator::atomic_update(address, [&](T old) { return static_cast<T>(old + value); });

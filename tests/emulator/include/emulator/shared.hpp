@@ -66,8 +66,8 @@ class SharedPointer {
   /// An index that remembers where in the source it was used.
   struct Index {
     template <class I>
-      requires std::is_integral_v<I>
-    Index(I value_, Where where_ = Where::current()) : value(static_cast<std::ptrdiff_t>(value_)), where(where_) {}
+    requires std::is_integral_v<I> Index(I value_, Where where_ = Where::current())
+        : value(static_cast<std::ptrdiff_t>(value_)), where(where_) {}
     std::ptrdiff_t value;
     Where where;
   };
@@ -83,7 +83,9 @@ class SharedPointer {
   }
   /// The same memory as elements of another type (a reinterpret_cast of the pointer under nvcc).
   template <class U>
-  SharedPointer<U> as() const { return SharedPointer<U>(*storage_, offset_); }
+  SharedPointer<U> as() const {
+    return SharedPointer<U>(*storage_, offset_);
+  }
 
   template <class F>
   T atomic(F&& change, Where where) const {
@@ -103,18 +105,18 @@ class SharedPointer {
 
 }  // namespace foreweave::emulator
 
-#define FOREWEAVE_EMULATED_SHARED_ATOMIC(NAME, EXPRESSION)                                             \
-  template <class T>                                                                                   \
-  T NAME(foreweave::emulator::SharedPointer<T> address, std::type_identity_t<T> value,                 \
-         foreweave::emulator::Where where = foreweave::emulator::Where::current()) {                   \
-    return address.atomic([&]([[maybe_unused]] T old) { return EXPRESSION; }, where);                  \
+#define FOREWEAVE_EMULATED_SHARED_ATOMIC(NAME, EXPRESSION)                             \
+  template <class T>                                                                   \
+  T NAME(foreweave::emulator::SharedPointer<T> address, std::type_identity_t<T> value, \
+         foreweave::emulator::Where where = foreweave::emulator::Where::current()) {   \
+    return address.atomic([&]([[maybe_unused]] T old) { return EXPRESSION; }, where);  \
   }
 FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicAdd, old + value)
 FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicSub, old - value)
 FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicMax, old < value ? value : old)
 FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicMin, value < old ? value : old)
 FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicOr, old | value)
-FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicAnd, old & value)
+FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicAnd, old& value)
 FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicXor, old ^ value)
 FOREWEAVE_EMULATED_SHARED_ATOMIC(atomicExch, value)
 #undef FOREWEAVE_EMULATED_SHARED_ATOMIC
