@@ -1,6 +1,11 @@
 #include "foreweave/core/digest.hpp"
 
+// The widest instructions that this processor has, where the library was built with them (x86-64).
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 #include <cstdio>
 

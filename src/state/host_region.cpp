@@ -59,7 +59,6 @@ class HostRegion final : public RegionCapture {
   bool base_moved() const override { return base_moved_; }
 
   void encode(SnapshotBuilder& builder, std::size_t index) override {
-    Bytes out(taken_.empty() ? 0 : kernels::encode_bound(segment_bytes));
     for (const Taken& taken : taken_) {
       const std::uint64_t pages = kernels::page_count(segment_length(spec().bytes, taken.segment));
       if (taken.staged == nullptr) {
@@ -67,8 +66,9 @@ class HostRegion final : public RegionCapture {
         continue;
       }
       std::array<PageEntry, pages_per_segment> entries{};
-      const std::uint64_t size = encode_pages_of(taken.segment, taken.dirty, taken.staged, out.data(), entries);
-      builder.add_segment(index, taken.segment, std::span(entries).first(pages), ByteView(out).first(size));
+      std::byte* const out = builder.segment_room();
+      const std::uint64_t size = encode_pages_of(taken.segment, taken.dirty, taken.staged, out, entries);
+      builder.add_segment(index, taken.segment, std::span(entries).first(pages), {out, size});
     }
     discard();
   }
@@ -85,19 +85,18 @@ class HostRegion final : public RegionCapture {
         from += run * page_bytes;
       });
     }
-    Bytes out(spec().bytes == 0 ? 0 : kernels::encode_bound(segment_bytes));
     std::array<PageEntry, pages_per_segment> entries;
     for (std::uint64_t segment = 0; segment < segments(); ++segment) {
       const std::uint64_t length = segment_length(spec().bytes, segment);
+      std::byte* const out = builder.segment_room();
       const auto size = kernels::host::encode_pages({.current = base_.data() + segment * segment_bytes,
                                                      .base = nullptr,
                                                      .bytes = length,
                                                      .shape = shape(),
                                                      .update_base = false,
-                                                     .out = out.data(),
+                                                     .out = out,
                                                      .entries = entries.data()});
-      builder.add_segment(index, segment, std::span(entries).first(kernels::page_count(length)),
-                          ByteView(out).first(size));
+      builder.add_segment(index, segment, std::span(entries).first(kernels::page_count(length)), {out, size});
     }
     discard();
   }

@@ -20,7 +20,7 @@ void fold(Store& store, SnapshotId id, std::shared_ptr<const Key> key) {
   header.base = 0;
   header.base_state = {};
   SnapshotBuilder builder(store, header, key);
-  Bytes data(segment_bytes), encoded(kernels::encode_bound(segment_bytes));
+  Bytes data(segment_bytes);
   std::array<kernels::PageEntry, pages_per_segment> entries;
   for (std::size_t r = 0; r < header.regions.size(); ++r) {
     const RegionRecord& region = chain.manifest().regions[r];
@@ -32,15 +32,15 @@ void fold(Store& store, SnapshotId id, std::shared_ptr<const Key> key) {
     for (const std::uint64_t segment : written) {
       const std::uint64_t bytes = segment_length(region.bytes, segment);
       chain.read_segment(r, segment, data.data(), bytes);
+      std::byte* const out = builder.segment_room();
       const std::uint64_t size = kernels::host::encode_pages({.current = data.data(),
                                                               .base = nullptr,
                                                               .bytes = bytes,
                                                               .shape = shape,
                                                               .update_base = false,
-                                                              .out = encoded.data(),
+                                                              .out = out,
                                                               .entries = entries.data()});
-      builder.add_segment(r, segment, std::span(entries).first(kernels::page_count(bytes)),
-                          ByteView(encoded).first(size));
+      builder.add_segment(r, segment, std::span(entries).first(kernels::page_count(bytes)), {out, size});
     }
   }
   builder.finish();

@@ -1,6 +1,6 @@
-#include <algorithm>
 #include <bit>
-#include <numeric>
+#include <cstring>
+#include <optional>
 
 #include "foreweave/state/snapshot.hpp"
 #include "state/snapshot_format.hpp"
@@ -10,8 +10,29 @@ namespace foreweave {
 using namespace state_detail;
 
 namespace {
-/// Small segments are gathered up to this much before the store is called.
-constexpr std::size_t append_bytes = std::size_t{1} << 20;
+/// Small segments are gathered up to this much before the store is called; no more, so that it is still in the cache.
+constexpr std::size_t append_bytes = std::size_t{256} << 10;
+/// Bitmap and entries of a segment whose pages are all dirty.
+constexpr std::size_t max_head_bytes = 8 + sizeof(kernels::PageEntry) * pages_per_segment;
+
+/// Memory without initialization: every byte is written before it is read.
+class RawBuffer {
+ public:
+  explicit RawBuffer(std::size_t capacity) : data_(new std::byte[capacity]) {}
+  std::byte* end() { return data_.get() + size_; }
+  std::size_t size() const { return size_; }
+  ByteView view() const { return {data_.get(), size_}; }
+  void append(ByteView bytes) {
+    std::memcpy(end(), bytes.data(), bytes.size());
+    size_ += bytes.size();
+  }
+  void grow(std::size_t bytes) { size_ += bytes; }
+  void clear() { size_ = 0; }
+
+ private:
+  std::unique_ptr<std::byte[]> data_;
+  std::size_t size_ = 0;
+};
 }  // namespace
 
 struct SnapshotBuilder::State {
@@ -21,9 +42,9 @@ struct SnapshotBuilder::State {
   std::array<std::byte, header_bytes> header{};
   std::unique_ptr<Sealer> sealer;
   std::unique_ptr<SnapshotWriter> writer;
-  StreamDigest content;
-  Bytes buffer;              ///< not yet appended
-  Bytes plain;               ///< a segment before it is sealed
+  RawBuffer buffer{append_bytes + max_segment_plain_bytes + seal_tag_bytes};  ///< not yet appended
+  std::optional<RawBuffer> plain;                                             ///< a segment before it is sealed
+  Bytes sealed;
   std::uint64_t offset = 0;  ///< of the end of `buffer` in the snapshot
   std::uint64_t piece = 0;
   std::size_t region = 0;  ///< of the newest segment
@@ -32,15 +53,16 @@ struct SnapshotBuilder::State {
   Result result;
 
   void flush() {
-    content.update(buffer);
-    writer->append(buffer);
+    writer->append(buffer.view());
     buffer.clear();
   }
+  /// What comes after the segments, of any size.
   void write(ByteView bytes) {
-    buffer.insert(buffer.end(), bytes.begin(), bytes.end());
+    flush();
+    writer->append(bytes);
     offset += bytes.size();
-    if (buffer.size() >= append_bytes) flush();
   }
+  RawBuffer& assembled() { return plain ? *plain : buffer; }
 };
 
 SnapshotBuilder::SnapshotBuilder(Store& store, Manifest header, std::shared_ptr<const Key> key)
@@ -60,15 +82,21 @@ SnapshotBuilder::SnapshotBuilder(Store& store, Manifest header, std::shared_ptr<
     fixed.flags = flag_sealed;
     fixed.salt = Sealer::random_salt();
     s.sealer = std::make_unique<Sealer>(*s.key, fixed.salt);
+    s.plain.emplace(max_segment_plain_bytes);
   }
   s.header = write_header(fixed);
   s.writer = store.create(id);
-  s.buffer.reserve(append_bytes + max_segment_plain_bytes + seal_tag_bytes);
-  s.write(s.header);
+  s.buffer.append(s.header);
+  s.offset = s.buffer.size();
 }
 
 SnapshotBuilder::~SnapshotBuilder() = default;
 SnapshotBuilder::SnapshotBuilder(SnapshotBuilder&&) noexcept = default;
+
+std::byte* SnapshotBuilder::segment_room() {
+  if (state_->plain) state_->plain->clear();
+  return state_->assembled().end() + max_head_bytes;
+}
 
 void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
                                   std::span<const kernels::PageEntry> entries, ByteView bodies) {
@@ -98,6 +126,9 @@ void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
     if (transform >= kernels::transform_count) refuse(ErrorCategory::argument, "an entry names an unknown transform");
     ++s.result.pages_by_transform[transform];
   }
+  if (size > pages_per_segment * kernels::max_encoded_page_bytes) {
+    refuse(ErrorCategory::argument, std::to_string(size) + " bytes are more than its pages can be");
+  }
   if (size != bodies.size()) {
     refuse(ErrorCategory::argument,
            std::to_string(bodies.size()) + " bytes of pages, but entries for " + std::to_string(size));
@@ -106,23 +137,28 @@ void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
   s.next_segment = segment + 1;
   if (bitmap == 0) return;
   s.result.dirty_pages += static_cast<std::uint64_t>(std::popcount(bitmap));
-
-  const std::size_t begin = s.buffer.size();
-  Bytes& plain = s.sealer ? s.plain : s.buffer;
-  if (s.sealer) plain.clear();
-  const auto put = [&](const auto& value) {
-    const auto raw = std::as_bytes(std::span(&value, 1));
-    plain.insert(plain.end(), raw.begin(), raw.end());
-  };
+  if (s.plain) s.plain->clear();
+  RawBuffer& target = s.assembled();
+  const std::size_t begin = target.size();
+  // The bodies may stand in segment_room(): to their place before the head is written where they are now.
+  const std::size_t dirty = static_cast<std::size_t>(std::popcount(bitmap));
+  const std::size_t head = 8 + (dirty + dirty % 2) * sizeof(kernels::PageEntry);
+  if (bodies.data() != target.end() + head) std::memmove(target.end() + head, bodies.data(), bodies.size());
+  const auto put = [&](const auto& value) { target.append(std::as_bytes(std::span(&value, 1))); };
   put(bitmap);
   for (const auto entry : entries) {
     if (entry != 0) put(entry);
   }
-  if (std::popcount(bitmap) % 2 != 0) put(kernels::PageEntry{0});
-  plain.insert(plain.end(), bodies.begin(), bodies.end());
-  if (s.sealer) s.sealer->seal(s.piece, s.plain, s.header, s.buffer);
+  if (dirty % 2 != 0) put(kernels::PageEntry{0});
+  target.grow(bodies.size());
+  ByteView stored = target.view().subspan(begin);
+  if (s.sealer) {
+    s.sealed.clear();
+    s.sealer->seal(s.piece, stored, s.header, s.sealed);
+    s.buffer.append(s.sealed);
+    stored = s.sealed;
+  }
   ++s.piece;
-  const ByteView stored = ByteView(s.buffer).subspan(begin);
   record.segments.push_back({segment, s.offset, stored.size(), digest64(stored)});
   s.offset += stored.size();
   if (s.buffer.size() >= append_bytes) s.flush();
@@ -149,11 +185,9 @@ SnapshotBuilder::Result SnapshotBuilder::finish() {
   footer.manifest_digest = digest128(manifest);
   s.write(manifest);
   s.write(write_footer(footer));
-  s.flush();
   s.writer->commit(s.manifest.base);
   s.result.bytes = s.offset;
   s.result.state = s.manifest.state;
-  s.result.content = s.content.value();
   return s.result;
 }
 

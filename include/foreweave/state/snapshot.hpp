@@ -104,11 +104,13 @@ class SnapshotBuilder {
   /// no dirty page writes nothing. Regions and segments come in ascending order.
   void add_segment(std::size_t region, std::uint64_t segment, std::span<const kernels::PageEntry> entries,
                    ByteView bodies);
+  /// Where the bodies of the next segment may be put (kernels::encode_bound(segment_bytes) bytes), so that
+  /// add_segment need not copy them. Valid until the next call.
+  std::byte* segment_room();
   struct Result {
     std::uint64_t bytes = 0;  ///< of the whole snapshot
     std::uint64_t dirty_pages = 0;
-    Digest128 state;    ///< as in the manifest
-    Digest128 content;  ///< of all the snapshot's bytes; what a receiver checks
+    Digest128 state;  ///< as in the manifest
     std::array<std::uint64_t, kernels::transform_count> pages_by_transform{};
   };
   /// Writes manifest and footer and commits to the store.
