@@ -49,10 +49,12 @@ fs::path script() {
 }
 
 std::string python() {
+  // One that is named is used or refused, never passed over.
   const char* named = std::getenv("FOREWEAVE_PYTHON");
+  std::vector<std::string> candidates{"python3", "/usr/bin/python3"};
+  if (named != nullptr && *named != '\0') candidates = {named};
   std::string tried;
-  for (const std::string candidate : {named != nullptr ? named : "", "python3", "/usr/bin/python3"}) {
-    if (candidate.empty()) continue;
+  for (const auto& candidate : candidates) {
     if (run({candidate, "-c", "import h5py, matplotlib"}, true) == 0) return candidate;
     tried += (tried.empty() ? "" : ", ") + candidate;
   }

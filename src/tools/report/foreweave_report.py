@@ -262,7 +262,8 @@ def plot_timeline(run):
            Line2D([], [], color=COLOURS["commit"], marker="|", linestyle="", label="commit"),
            Line2D([], [], color=COLOURS["failure"], marker="X", linestyle="", label="rank lost"),
            Patch(color=COLOURS["recovery"], alpha=0.35, label="recovery")]
-    figure.legend(handles=key, loc="outside upper center", ncols=7, fontsize=8, handlelength=1.2, columnspacing=1.2)
+    axes.legend(handles=key, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=7, fontsize=8, handlelength=1.2,
+                columnspacing=1.2)
     return picture(figure, marks)
 
 
