@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "context/fault.hpp"
 #include "context/hub.hpp"
@@ -424,6 +425,7 @@ struct Context::Impl {
         if (common.empty() && floor == 0) {
           must_restore = false;
           steps = 0;
+          capture->forget();   // what was captured before a repair was never committed, and is void
           if (recovery) restored_to(0, "nothing: no version was committed yet", 0);
           return std::nullopt;
         }
@@ -525,6 +527,7 @@ struct Context::Impl {
     recovery->bytes = bytes;
     recovery->lost_steps = steps_when_lost > steps ? steps_when_lost - steps : 0;
     if (recovery->lost_rank < 0 && source != "own memory") recovery->lost_rank = *rank;
+    if (*rank == 0) say_recovered();
     if (recorder) {
       recorder->add(*recovery);
       recorder->drain();
@@ -586,6 +589,19 @@ struct Context::Impl {
     std::error_code problem;
     std::filesystem::rename(temporary, file, problem);
     if (problem) log::warning("write " + file.string() + ": " + problem.message());
+  }
+
+  /// A line for foreweave-run and for people.
+  void say_recovered() const {
+    const bool in_place = recovery->mode == trace::RecoveryMode::in_place;
+    std::ostringstream line;
+    line << (in_place ? "in place" : "by relaunch") << ": version " << recovery->version << ", " << recovery->lost_steps
+         << " steps to repeat, " << static_cast<double>(recovery->end - recovery->begin) * 1e-9
+         << " s from the death being known to resumed";
+    for (const auto lost : lost_ranks) line << "; rank " << lost << " is now on a spare";
+    const auto file =
+        std::filesystem::path(options.store) / options.job / ("recovered-" + std::to_string(options.attempt));
+    std::ofstream(file, std::ios::app) << line.str() << '\n';
   }
 
   void run(const std::function<void()>& body) {

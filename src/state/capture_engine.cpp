@@ -244,6 +244,12 @@ void CaptureEngine::abandon() {
   if (state_->pending) state_->drop_pending();
 }
 
+void CaptureEngine::forget() {
+  abandon();
+  state_->base_good = false;
+  state_->newest = 0;
+}
+
 void CaptureEngine::restore(const Chain& chain) {
   State& s = *state_;
   const Manifest& manifest = chain.manifest();

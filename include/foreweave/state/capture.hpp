@@ -59,6 +59,9 @@ class CaptureEngine {
   CaptureReport finish(Store& store);
   /// Forget what begin() staged.
   void abandon();
+  /// Forget the past: as if nothing had been captured or restored. The regions stay, the next capture is full, and any
+  /// version number may come next.
+  void forget();
 
   /// Writes the state at the end of `chain` into the regions and makes it the base, so that the next capture is a delta
   /// against it. The region names, sizes and types must match: Error(argument) names the first difference, before
