@@ -126,7 +126,8 @@ inline void all_pairs(Transport& transport, HubId hubs, const std::vector<std::s
   finish(transport, checker, hubs);
   for (HubId peer = 0; peer < hubs; ++peer)
     EXPECT_EQ(checker.received_from[peer], sizes.size() * static_cast<unsigned>(repeats));
-  EXPECT_TRUE(checker.failed.empty());
+  // One that finished may have closed its end already.
+  for (const auto& [peer, reason] : checker.failed) EXPECT_GT(checker.finished_from[peer], 0u) << peer << ": " << reason;
 }
 
 inline std::vector<std::size_t> all_sizes() {
