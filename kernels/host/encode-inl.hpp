@@ -70,11 +70,6 @@ class PageEncoder {
 /// What a base of zeros is read from.
 alignas(64) inline constexpr std::byte zero_sector[sector_bytes] = {};
 
-/// Asks for a sector's lines, to be used after this page.
-HWY_INLINE void fetch_sector(const std::byte* sector) {
-  for (std::size_t i = 0; i < sector_bytes; i += 64) __builtin_prefetch(sector + i, 0, 2);
-}
-
 template <class T>
 PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std::uint32_t length, bool update,
                                  bool ahead, std::byte* out) {

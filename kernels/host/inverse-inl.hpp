@@ -61,14 +61,53 @@ HWY_INLINE void undo_stride(std::byte* s, std::size_t bytes, std::size_t stride)
   }
 }
 
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+
+/// Every lane becomes the sum of itself and the lanes before it.
+template <class T>
+HWY_INLINE __m512i sum_lanes(__m512i v) {
+  const __m512i zero = _mm512_setzero_si512();
+  if constexpr (sizeof(T) == 8) {
+    v = _mm512_add_epi64(v, _mm512_alignr_epi64(v, zero, 7));
+    v = _mm512_add_epi64(v, _mm512_alignr_epi64(v, zero, 6));
+    return _mm512_add_epi64(v, _mm512_alignr_epi64(v, zero, 4));
+  } else {
+    v = _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 15));
+    v = _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 14));
+    v = _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 12));
+    return _mm512_add_epi32(v, _mm512_alignr_epi32(v, zero, 8));
+  }
+}
+
+template <class T>
+HWY_INLINE __m512i last_lane_everywhere(__m512i v) {
+  if constexpr (sizeof(T) == 8) {
+    return _mm512_permutexvar_epi64(_mm512_set1_epi64(7), v);
+  } else {
+    return _mm512_permutexvar_epi32(_mm512_set1_epi32(15), v);
+  }
+}
+
+#endif
+
 /// Undoes (1 − S₁) and adds what comes out to the data: dataᵢ += s₀ + … + sᵢ.
 template <class T>
 HWY_INLINE void add_running_sum(const std::byte* s, std::size_t bytes, std::byte* data) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  auto before =
+      hn::Zero(Tag<T>());  // the sum of everything before the vector; one addition a vector is all that waits
+  for (std::size_t i = 0; i < bytes; i += 64) {
+    const hn::Vec<Tag<T>> sums{sum_lanes<T>(load<T>(s + i).raw)};
+    store<T>(hn::Add(load<T>(data + i), hn::Add(sums, before)), data + i);
+    before = hn::Add(before, hn::Vec<Tag<T>>{last_lane_everywhere<T>(sums.raw)});
+  }
+#else
   T sum = 0;
   for (std::size_t i = 0; i < bytes; i += sizeof(T)) {
     sum += load_element<T>(s + i);
     store_element<T>(load_element<T>(data + i) + sum, data + i);
   }
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

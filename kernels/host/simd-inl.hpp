@@ -58,6 +58,11 @@ HWY_INLINE std::uint64_t load_word(const std::byte* from) {
 
 HWY_INLINE void store_word(std::uint64_t word, std::byte* to) { std::memcpy(to, &word, sizeof word); }
 
+/// Asks for a sector's lines, to be used after the page at hand: while one page is computed, memory brings the next.
+HWY_INLINE void fetch_sector(const std::byte* sector) {
+  for (std::size_t i = 0; i < sector_bytes; i += 64) __builtin_prefetch(sector + i, 0, 2);
+}
+
 /// zz of docs/format.md, lane by lane.
 template <class T, class V>
 HWY_INLINE V zigzag(V s) {

@@ -15,7 +15,8 @@ namespace HWY_NAMESPACE {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
 
 /// Transposes the 8 × 8 bits of every quadword whose bytes are in reverse order (row 0 in the highest byte).
-/// Assembly, because Highway 1.0 does not compile this target with GFNI; page_codec.cpp sees to it that the CPU has it.
+/// Assembly, because Highway 1.0 does not compile this target with GFNI; page_codec.cpp sees to it that the CPU has
+/// it.
 HWY_INLINE __m512i transpose_bits_of_reversed(__m512i rows) {
   const __m512i identity = _mm512_set1_epi64(0x8040201008040201);
   __m512i columns;
