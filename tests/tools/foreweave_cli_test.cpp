@@ -208,6 +208,7 @@ TEST_P(CliTrace, ReportIsOnePageWithItsNumbers) {
   EXPECT_EQ(std::count(versions.begin(), versions.end(), '\n'), 25);
   // Version 2: three ranks of 32 MiB; 760 pages of 6000 bytes each.
   EXPECT_THAT(versions, HasSubstr(",0,100663296,13680000,13680000,"));
+  EXPECT_THAT(read(folder / "report-data/timeline.svg"), HasSubstr("</svg>"));
   EXPECT_THAT(read(folder / "report-data/timeline.csv"),
               AllOf(HasSubstr("recovery"), HasSubstr("failure"), HasSubstr("send")));
   EXPECT_THAT(read(folder / "report-data/summary.csv"), AllOf(HasSubstr("failures,1"), HasSubstr("recoveries,1")));

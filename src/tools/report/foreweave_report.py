@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.lines import Line2D  # noqa: E402
 from matplotlib.patches import Patch  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 FORMAT, INDEX_FORMAT, FORMAT_VERSION = "foreweave-trace", "foreweave-trace-index", 1
 COLOURS = {"captured": "#9aa5b1", "stored": "#2f6f8f", "sent": "#d98a29", "blocked": "#b5433c", "encode": "#7aa6c2",
@@ -59,6 +60,7 @@ class Hub:
         self.transforms = [text(name) for name in root["captures/pages_by_transform"].attrs["columns"]]
         modes = h5py.check_enum_dtype(root["recoveries/mode"].dtype)
         self.modes = {value: name for name, value in modes.items()}
+        self.no_recovery = modes["none"]
         self.incoming = h5py.check_enum_dtype(root["transfers/direction"].dtype)["incoming"]
 
     def wall(self, monotonic):
@@ -66,8 +68,15 @@ class Hub:
 
     @property
     def label(self):
-        who = "spare" if self.rank < 0 else f"rank {self.rank}"
-        return f"{who} (hub {self.hub})" if self.rank != self.hub else who
+        if self.rank >= 0:
+            return f"rank {self.rank}" + (f" (hub {self.hub})" if self.rank != self.hub else "")
+        became = sorted({int(row["rank"]) for row in self.tables["captures"]} - {-1})
+        who = "spare" + "".join(f", now rank {rank}" for rank in became)
+        return f"{who} (hub {self.hub})"
+
+    def era(self, monotonic):
+        """How many recoveries this process had behind it: versions may be taken again after one."""
+        return sum(1 for row in self.tables["recoveries"] if row["mode"] != self.no_recovery and row["end"] <= monotonic)
 
     def moments(self):
         for table, columns in (("captures", ("time",)), ("transfers", ("begin", "end")), ("commits", ("time",)),
@@ -123,10 +132,10 @@ def human(count):
 # ---- numbers --------------------------------------------------------------------------------------------------------
 
 def per_version(run):
-    """Sums over ranks of what each version captured, stored and sent, by attempt and version in the order taken."""
+    """Sums over ranks of what each version captured, stored and sent, by (attempt, era, version), in the order taken."""
     versions = {}
     for hub, row in run.rows("captures"):
-        at = versions.setdefault((hub.attempt, int(row["version"])), {
+        at = versions.setdefault((hub.attempt, hub.era(row["time"]), int(row["version"])), {
             "time_s": run.seconds(hub, row["time"]), "full": True, "captured": 0, "stored": 0, "sent": 0, "pages": 0,
             "dirty_pages": 0, "blocked": [], "encode": [], "transforms": [0] * len(hub.transforms)})
         at["time_s"] = min(at["time_s"], run.seconds(hub, row["time"]))
@@ -139,10 +148,14 @@ def per_version(run):
         at["encode"].append(int(row["encode"]) * 1e-6)
         at["transforms"] = [a + int(b) for a, b in zip(at["transforms"], row["pages_by_transform"])]
     for hub, row in run.rows("transfers"):
-        at = versions.get((hub.attempt, int(row["version"])))
-        if at is not None and row["direction"] != hub.incoming and row["ok"]:
-            at["sent"] += int(row["bytes"])
-    return sorted(versions.items(), key=lambda item: (item[0][0], item[1]["time_s"]))
+        # What was sent after a recovery may be a version that was taken before it.
+        for era in range(hub.era(row["begin"]), -1, -1):
+            at = versions.get((hub.attempt, era, int(row["version"])))
+            if at is not None:
+                if row["direction"] != hub.incoming and row["ok"]:
+                    at["sent"] += int(row["bytes"])
+                break
+    return sorted(versions.items(), key=lambda item: (item[0][:2], item[1]["time_s"]))
 
 
 def totals(run, versions):
@@ -151,7 +164,7 @@ def totals(run, versions):
     captured = sum(v["captured"] for _, v in versions)
     sent = sum(int(r["bytes"]) for h, r in run.rows("transfers") if r["direction"] != h.incoming and r["ok"])
     return {
-        "versions": len({key[1] for key, _ in versions}),
+        "versions": len({key[2] for key, _ in versions}),
         "captured_bytes": captured, "stored_bytes": stored, "sent_bytes": sent,
         "ratio": captured / stored if stored else None,
         "blocked_ms_median": statistics.median(blocked) if blocked else None,
@@ -160,10 +173,29 @@ def totals(run, versions):
         "commit_ms_median": statistics.median([int(r["after_capture"]) * 1e-6 for _, r in run.rows("commits")])
         if run.rows("commits") else None,
         "failed_transfers": sum(1 for _, r in run.rows("transfers") if not r["ok"]),
-        "failures": len({(h.attempt, int(r["hub"])) for h, r in run.rows("failures")}),
-        "recoveries": len({(h.attempt, int(r["lost_rank"]), int(r["version"])) for h, r in run.rows("recoveries")}),
+        "failures": len(deaths(run)),
+        "recoveries": sum(1 for one in recoveries(run) if one["mode"] != "none"),
         "seconds": (run.end - run.origin) * 1e-9,
     }
+
+
+def deaths(run):
+    """(attempt, hub) -> when it was first known to be dead. Where a whole attempt ended before anybody could write that
+    down, the recovery of the next one tells."""
+    known = {}
+    for hub, row in run.rows("failures"):
+        key = (hub.attempt, int(row["hub"]))
+        known[key] = min(known.get(key, float("inf")), run.seconds(hub, row["time"]))
+    for one in recoveries(run):
+        attempt = one["attempt"] - (one["mode"] == "relaunch")
+        if one["lost_rank"] < 0 or one["mode"] == "none":
+            continue
+        if any(key[0] == attempt and at <= one["end_s"] for key, at in known.items()):
+            continue
+        for hub in run.hubs:
+            if hub.attempt == attempt and hub.rank == one["lost_rank"]:
+                known[(attempt, hub.hub)] = one["begin_s"]
+    return known
 
 
 def recoveries(run):
@@ -193,7 +225,8 @@ def style():
                          "svg.hashsalt": "foreweave"})
 
 
-def svg_of(figure):
+def svg_of(figure, file):
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
@@ -201,19 +234,21 @@ def svg_of(figure):
     return drawn[drawn.index("<svg"):]
 
 
-def png_of(figure):
+def png_of(figure, file):
+    figure.savefig(file, format="png", dpi=150)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=150)
     plt.close(figure)
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}">'
 
 
-def picture(figure, marks):
-    """SVG, sharp and searchable; PNG where so many marks would make it heavy."""
-    return svg_of(figure) if marks < 4000 else png_of(figure)
+def picture(figure, marks, folder, name):
+    """SVG, sharp and searchable; PNG where so many marks would make it heavy. Also written to the numbers' folder."""
+    file = os.path.join(folder, name)
+    return svg_of(figure, file + ".svg") if marks < 4000 else png_of(figure, file + ".png")
 
 
-def plot_timeline(run):
+def plot_timeline(run, folder):
     lanes = {}
     for hub in sorted(run.hubs, key=lambda h: (h.hub, h.attempt)):
         lanes.setdefault((hub.hub, hub.label), len(lanes))
@@ -230,25 +265,21 @@ def plot_timeline(run):
                 axes.broken_barh([(b, max(e - b, least)) for b, e in rows], (y + centre - height / 2, height),
                                  facecolors=colour, linewidth=0, **more)
 
+        bars([(run.seconds(hub, r["begin"]), run.seconds(hub, r["end"])) for r in hub.tables["recoveries"]
+              if r["begin"] > 0 and r["mode"] != hub.no_recovery], 0, 0.8, COLOURS["recovery"], alpha=0.35)
         spans = [(run.seconds(hub, r["time"]), int(r["blocked"]) * 1e-9, int(r["encode"]) * 1e-9)
                  for r in hub.tables["captures"]]
-        bars([(t + b, t + b + e) for t, b, e in spans], 0.12, 0.18, COLOURS["encode"])
-        bars([(t, t + b) for t, b, _ in spans], 0.12, 0.34, COLOURS["blocked"])
-        for incoming, colour in ((False, COLOURS["sent"]), (True, COLOURS["incoming"])):
+        bars([(t + b, t + b + e) for t, b, e in spans], -0.2, 0.16, COLOURS["encode"])
+        bars([(t, t + b) for t, b, _ in spans], -0.2, 0.3, COLOURS["blocked"])
+        for incoming, centre, colour in ((False, 0.05, COLOURS["sent"]), (True, 0.19, COLOURS["incoming"])):
             bars([(run.seconds(hub, r["begin"]), run.seconds(hub, r["end"])) for r in hub.tables["transfers"]
-                  if (r["direction"] == hub.incoming) == incoming and r["ok"]], -0.16, 0.14, colour)
+                  if (r["direction"] == hub.incoming) == incoming and r["ok"]], centre, 0.12, colour)
         bad = [run.seconds(hub, r["end"]) for r in hub.tables["transfers"] if not r["ok"]]
-        axes.plot(bad, [y - 0.16] * len(bad), "x", color=COLOURS["failure"], markersize=4)
-        bars([(run.seconds(hub, r["begin"]), run.seconds(hub, r["end"])) for r in hub.tables["recoveries"]
-              if r["begin"] > 0], 0, 0.74, COLOURS["recovery"], alpha=0.35)
+        axes.plot(bad, [y + 0.05] * len(bad), "x", color=COLOURS["failure"], markersize=4)
         commits = [run.seconds(hub, r["time"]) for r in hub.tables["commits"]]
-        axes.plot(commits, [y - 0.34] * len(commits), "|", color=COLOURS["commit"], markersize=6)
+        axes.plot(commits, [y + 0.34] * len(commits), "|", color=COLOURS["commit"], markersize=6)
         marks += len(commits)
-    deaths = {}
-    for hub, row in run.rows("failures"):
-        key = (hub.attempt, int(row["hub"]))
-        deaths[key] = min(deaths.get(key, float("inf")), run.seconds(hub, row["time"]))
-    for (_, dead), at in deaths.items():
+    for (_, dead), at in deaths(run).items():
         axes.axvline(at, color=COLOURS["failure"], linewidth=0.8, linestyle=":")
         for (hub, _), y in lanes.items():
             if hub == dead:
@@ -264,22 +295,24 @@ def plot_timeline(run):
            Patch(color=COLOURS["recovery"], alpha=0.35, label="recovery")]
     axes.legend(handles=key, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=7, fontsize=8, handlelength=1.2,
                 columnspacing=1.2)
-    return picture(figure, marks)
+    return picture(figure, marks, folder, "timeline")
 
 
 def version_axis(axes, versions):
     """Bars by order of capture; ticks name versions, attempts after the first are marked."""
     step = max(1, len(versions) // 24)
-    axes.set_xticks(range(0, len(versions), step), [str(key[1]) for key, _ in versions[::step]])
+    axes.set_xticks(range(0, len(versions), step), [str(key[2]) for key, _ in versions[::step]])
     axes.set_xlabel("version, in the order taken")
     for i in range(1, len(versions)):
-        if versions[i][0][0] != versions[i - 1][0][0]:
+        now, before = versions[i][0][:2], versions[i - 1][0][:2]
+        if now != before:
             axes.axvline(i - 0.5, color=COLOURS["recovery"], linewidth=1)
-            axes.annotate(f" attempt {versions[i][0][0]}", (i - 0.5, 1), xycoords=("data", "axes fraction"), va="top",
-                          fontsize=8, color=COLOURS["recovery"])
+            axes.annotate(f"attempt {now[0]}" if now[0] != before[0] else "recovered", (i - 0.5, 1.015),
+                          xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8,
+                          color=COLOURS["recovery"])
 
 
-def plot_bytes(versions):
+def plot_bytes(versions, folder):
     figure, axes = plt.subplots(figsize=(10, 2.9), layout="constrained")
     at = range(len(versions))
     for shift, name in ((-0.28, "captured"), (0, "stored"), (0.28, "sent")):
@@ -287,10 +320,10 @@ def plot_bytes(versions):
     axes.set_ylabel("MiB, all ranks")
     version_axis(axes, versions)
     axes.legend(ncols=3, loc="upper right", bbox_to_anchor=(1, 1.16), fontsize=8)
-    return picture(figure, 3 * len(versions))
+    return picture(figure, 3 * len(versions), folder, "bytes")
 
 
-def plot_ratio(versions):
+def plot_ratio(versions, folder):
     figure, axes = plt.subplots(figsize=(10, 2.4), layout="constrained")
     at = range(len(versions))
     axes.plot(at, [v["captured"] / v["stored"] if v["stored"] else float("nan") for _, v in versions], "o-",
@@ -304,10 +337,10 @@ def plot_ratio(versions):
     dirty.set_ylim(0, 104)
     dirty.grid(visible=False)
     version_axis(axes, versions)
-    return picture(figure, 2 * len(versions))
+    return picture(figure, 2 * len(versions), folder, "ratio")
 
 
-def plot_blocked(versions):
+def plot_blocked(versions, folder):
     figure, axes = plt.subplots(figsize=(10, 2.6), layout="constrained")
     at = range(len(versions))
     for name, colour, label in (("encode", COLOURS["encode"], "encoding, in the background"),
@@ -318,13 +351,16 @@ def plot_blocked(versions):
         axes.plot(at, [statistics.median(v[name]) for _, v in versions], "o", color=colour, markersize=4, label=label)
     if any(b > 0 for _, v in versions for b in v["blocked"]):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("ms a rank (median, range)")
     version_axis(axes, versions)
     axes.legend(ncols=2, loc="upper right", bbox_to_anchor=(1, 1.18), fontsize=8)
-    return picture(figure, 4 * len(versions))
+    return picture(figure, 4 * len(versions), folder, "time")
 
 
-def plot_transforms(versions, names):
+def plot_transforms(versions, names, folder):
     figure, axes = plt.subplots(figsize=(10, 2.6), layout="constrained")
     base = [0] * len(versions)
     for i, name in enumerate(names):
@@ -337,7 +373,7 @@ def plot_transforms(versions, names):
     version_axis(axes, versions)
     if any(base):
         axes.legend(ncols=len(names), loc="upper right", bbox_to_anchor=(1, 1.18), fontsize=8)
-    return picture(figure, len(names) * len(versions))
+    return picture(figure, len(names) * len(versions), folder, "transforms")
 
 
 # ---- CSV ------------------------------------------------------------------------------------------------------------
@@ -357,13 +393,13 @@ def write_numbers(folder, run, versions, summary, names):
 
     write_csv(here("summary.csv"), ["name", "value"], [(k, "" if v is None else v) for k, v in summary.items()])
     write_csv(here("versions.csv"),
-              ["attempt", "version", "time_s", "full", "captured_bytes", "stored_bytes", "sent_bytes", "ratio", "pages",
+              ["attempt", "after_recoveries", "version", "time_s", "full", "captured_bytes", "stored_bytes", "sent_bytes", "ratio", "pages",
                "dirty_pages", "blocked_ms_median", "blocked_ms_min", "blocked_ms_max", "encode_ms_median",
                "encode_ms_min", "encode_ms_max"] + [f"pages_{n}" for n in names],
-              [[a, n, f"{v['time_s']:.9f}", int(v["full"]), v["captured"], v["stored"], v["sent"],
+              [[a, era, n, f"{v['time_s']:.9f}", int(v["full"]), v["captured"], v["stored"], v["sent"],
                 v["captured"] / v["stored"] if v["stored"] else "", v["pages"], v["dirty_pages"],
                 statistics.median(v["blocked"]), min(v["blocked"]), max(v["blocked"]), statistics.median(v["encode"]),
-                min(v["encode"]), max(v["encode"])] + v["transforms"] for (a, n), v in versions])
+                min(v["encode"]), max(v["encode"])] + v["transforms"] for (a, era, n), v in versions])
     spans = []
     for hub in run.hubs:
         who = [hub.attempt, hub.hub, hub.rank]
@@ -427,7 +463,7 @@ def summary_tiles(summary):
     if summary["blocked_ms_median"] is not None:
         tiles.append(tile(f"{summary['blocked_ms_median']:.2f} ms",
                           f"program blocked, median; most {summary['blocked_ms_max']:.2f} ms"))
-    tiles.append(tile(str(summary["failures"]), "lost" if summary["failures"] != 1 else "process lost"))
+    tiles.append(tile(str(summary["failures"]), "processes lost" if summary["failures"] != 1 else "process lost"))
     return '<div class="tiles">' + "".join(tiles) + "</div>"
 
 
@@ -442,9 +478,10 @@ def recovery_story(run):
         rank = f"rank {first[1]}" if first[1] >= 0 else "a spare"
         parts.append(f'<p class="warn">At {first[0]:.3f} s hub {dead} ({rank}) was found dead, first by '
                      f'{html.escape(first[3])}: {html.escape(first[2])}.</p>')
-    ways = {"in_place": "in place: the others kept running", "relaunch": "by starting the job again",
-            "none": "at the start"}
+    ways = {"in_place": "in place: the others kept running", "relaunch": "by starting the job again"}
     for one in recoveries(run):
+        if one["mode"] == "none":
+            continue
         lost = f"the loss of rank {one['lost_rank']}" if one["lost_rank"] >= 0 else "a loss"
         took = one["end_s"] - one["begin_s"]
         parts.append(
@@ -472,15 +509,15 @@ def page(run, versions, summary, names, numbers):
     story = recovery_story(run)
     if story:
         section("What was lost and how it came back", story)
-    section("Timeline", plot_timeline(run),
+    section("Timeline", plot_timeline(run, numbers),
             "Each lane is one process. Red: the program stood still while its state was taken; everything else runs beside it.")
     if versions:
-        section("Bytes of each version", plot_bytes(versions),
+        section("Bytes of each version", plot_bytes(versions, numbers),
                 "Captured: the protected memory. Stored: the snapshot, as a delta where there is a base. Sent: to the partners.")
-        section("Ratio", plot_ratio(versions), "How many times smaller the snapshot is than the memory, and how much of "
+        section("Ratio", plot_ratio(versions, numbers), "How many times smaller the snapshot is than the memory, and how much of "
                                                "the memory had changed.")
-        section("Time", plot_blocked(versions))
-        section("Pages by transform", plot_transforms(versions, names),
+        section("Time", plot_blocked(versions, numbers))
+        section("Pages by transform", plot_transforms(versions, names, numbers),
                 "Which transform the codec chose for each changed page.")
     if summary["failed_transfers"]:
         section("Transfers that failed", f'<p class="warn">{summary["failed_transfers"]} transfers did not arrive whole; '
@@ -492,7 +529,7 @@ def page(run, versions, summary, names, numbers):
     section("Options", "<details><summary>effective options</summary>" + table(
         ["option", "value"], [o.split("=", 1) for o in run.options]) + "</details>")
     parts.append(f"<footer>Drawn from <code>{html.escape(run.path)}</code> (Foreweave {html.escape(run.version)}). "
-                 f"The numbers behind each picture: <code>{html.escape(numbers)}/</code></footer>")
+                 f"The numbers behind each picture, and the pictures: <code>{html.escape(os.path.basename(numbers))}/</code></footer>")
     return ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f'<title>Foreweave run {html.escape(text(run.attributes["run_id"]))}</title><style>{CSS}</style><main>' +
             "".join(parts) + "</main></html>\n")
@@ -519,7 +556,7 @@ def main():
     write_numbers(numbers, run, versions, summary, names)
     temporary = arguments.output + ".part"
     with open(temporary, "w", encoding="utf-8") as file:
-        file.write(page(run, versions, summary, names, os.path.basename(numbers)))
+        file.write(page(run, versions, summary, names, numbers))
     os.replace(temporary, arguments.output)
     print(f"{arguments.output}, {numbers}/")
     return 0
