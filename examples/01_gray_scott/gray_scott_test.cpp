@@ -39,7 +39,7 @@ std::string refusal(const std::string& text) {
 TEST(Settings, every_key_is_read) {
   const auto s = load_settings(write_file(
       "[grid]\nsize=[3,4,5]\nspacing=2\n[model]\nfeed=0.01\nkill=0.02\ndiffusion_u=0.03\ndiffusion_v=0.04\ndt=0.5\n"
-      "noise=0.06\nseed=7\n[run]\nsteps=8\ncheckpoint_every=9\n[output]\ndirectory='d'\nevery=11\ncollective="
+      "noise=0.06\nseed=7\n[run]\nsteps=8\n[output]\ndirectory='d'\nevery=11\ncollective="
       "true\n"));
   EXPECT_EQ(s.size, (std::array<std::int64_t, 3>{3, 4, 5}));
   EXPECT_EQ(s.spacing, 2.0);
@@ -51,7 +51,6 @@ TEST(Settings, every_key_is_read) {
   EXPECT_EQ(s.noise, 0.06);
   EXPECT_EQ(s.seed, 7u);
   EXPECT_EQ(s.steps, 8);
-  EXPECT_EQ(s.checkpoint_every, 9);
   EXPECT_EQ(s.directory, "d");
   EXPECT_EQ(s.output_every, 11);
   EXPECT_TRUE(s.collective);
@@ -70,7 +69,7 @@ TEST(Settings, refusals_name_what_is_accepted) {
   EXPECT_THAT(refusal("[grid]\nsize=[1,2]\n"), HasSubstr("three whole numbers"));
   EXPECT_THAT(refusal("[grid]\nsize=[1,2,0]\n"), HasSubstr("grid.size"));
   EXPECT_THAT(refusal("[run]\nsteps=1.5\n"), HasSubstr("a whole number is expected"));
-  EXPECT_THAT(refusal("[run]\ncheckpoint_every=0\n"), HasSubstr("run.checkpoint_every"));
+  EXPECT_THAT(refusal("[run]\nsteps=-1\n"), HasSubstr("run.steps"));
   EXPECT_THAT(refusal("[output]\ncollective=1\n"), HasSubstr("true or false"));
   EXPECT_THAT(refusal("[output]\ndirectory=''\n"), HasSubstr("output.directory"));
   EXPECT_THAT(refusal("[grid\n"), HasSubstr("[format"));

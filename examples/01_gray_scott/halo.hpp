@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <array>
+#include <cstdint>
 #include <vector>
 
 #include "blocks.hpp"
@@ -15,6 +16,11 @@ namespace gray_scott {
 struct Layout {
   explicit Layout(const Triple& size) : size(size), row(size[0] + 2), plane(row * (size[1] + 2)) {}
   std::int64_t total() const { return plane * (size[2] + 2); }
+  /// Elements along z, y, x, ghosts included: as Foreweave wants them, slowest first.
+  std::vector<std::uint64_t> extents() const {
+    return {static_cast<std::uint64_t>(size[2] + 2), static_cast<std::uint64_t>(size[1] + 2),
+            static_cast<std::uint64_t>(size[0] + 2)};
+  }
   Triple size;         ///< cells without ghosts
   std::int64_t row;    ///< elements from one row to the next
   std::int64_t plane;  ///< elements from one plane to the next

@@ -1,18 +1,23 @@
 // 3-D Gray-Scott reaction-diffusion over MPI.
 //
-//   mpirun -n 3 gray_scott settings.toml [--steps N] [--output DIR] [--plain] [--progress]
+//   foreweave-run -n 3 gray_scott settings.toml [--steps N] [--output DIR] [--plain] [--progress] [--foreweave-...]
 //
-// Writes DIR/fields_STEP.vtkhdf (ParaView opens them) and DIR/summary.json.
+// Writes DIR/fields_STEP.vtkhdf (ParaView opens them) and DIR/summary.json. A rank that is lost on the way changes
+// nothing in the fields. What Foreweave needs for that is in simulate() and run_protected(); everything else would be
+// the same without it.
 
 #include <mpi.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <span>
+#include <vector>
 
 #include "fingerprint.hpp"
-#include "foreweave/core/error.hpp"
+#include "foreweave/foreweave.hpp"
 #include "foreweave/interop/mpi.hpp"
 #include "progress.hpp"
 #include "settings.hpp"
@@ -31,8 +36,9 @@ struct Arguments {
 };
 
 struct Timings {
-  double step = 0, halo = 0, output = 0;  // seconds
-  std::int64_t steps = 0;                 // that this process took, steps taken again included
+  double begin = MPI_Wtime();
+  double step = 0, halo = 0, output = 0, checkpoint = 0;  // seconds
+  std::int64_t steps = 0;                                 // that this process took, steps taken again included
 };
 
 std::string fields_path(const Settings& settings, std::int64_t step) {
@@ -60,9 +66,33 @@ void advance(Simulation& simulation, const Settings& settings, Timings& timings,
   progress.show(simulation.step);
 }
 
+/// What Foreweave did, summed over the ranks of this attempt, as a JSON value. Collective.
+std::string foreweave_summary(foreweave::mpi::Context* context, MPI_Comm comm) {
+  if (!context) return "null";
+  context->flush();
+  auto mine = context->statistics();
+  std::uint64_t sums[3] = {mine.bytes_captured, mine.bytes_stored, mine.bytes_sent};
+  foreweave::mpi::check(MPI_Allreduce(MPI_IN_PLACE, sums, 3, MPI_UINT64_T, MPI_SUM, comm), "sum of the statistics");
+  auto& blocked = mine.blocked_ns;
+  std::sort(blocked.begin(), blocked.end());
+  // Of each rank's captures the median and the slowest; of the ranks the slowest.
+  double waits[2] = {blocked.empty() ? 0 : 1e-6 * static_cast<double>(blocked[blocked.size() / 2]),
+                     blocked.empty() ? 0 : 1e-6 * static_cast<double>(blocked.back())};
+  foreweave::mpi::check(MPI_Allreduce(MPI_IN_PLACE, waits, 2, MPI_DOUBLE, MPI_MAX, comm), "slowest capture");
+  char text[512];
+  std::snprintf(text, sizeof text,
+                "{\"versions\": %llu, \"captures\": %llu, \"bytes_captured\": %llu, \"bytes_stored\": %llu, "
+                "\"bytes_sent\": %llu, \"blocked_ms_median\": %.6f, \"blocked_ms_max\": %.6f, \"recoveries\": %d}",
+                static_cast<unsigned long long>(context->committed()), static_cast<unsigned long long>(mine.captures),
+                static_cast<unsigned long long>(sums[0]), static_cast<unsigned long long>(sums[1]),
+                static_cast<unsigned long long>(sums[2]), waits[0], waits[1], mine.recoveries);
+  return text;
+}
+
 void write_summary(const Simulation& simulation, const Settings& settings, const Timings& timings, double wall,
-                   bool plain) {
+                   foreweave::mpi::Context* context) {
   const auto digest = fingerprint(simulation, settings);
+  const auto statistics = foreweave_summary(context, simulation.comm());
   if (simulation.rank() != 0) return;
   const auto path = std::filesystem::path(settings.directory) / "summary.json";
   std::ofstream out(path);
@@ -73,27 +103,52 @@ void write_summary(const Simulation& simulation, const Settings& settings, const
                 "  \"blocks\": [%lld, %lld, %lld],\n  \"size\": [%lld, %lld, %lld],\n  \"steps\": %lld,\n"
                 "  \"steps_taken\": %lld,\n  \"digest\": \"%s\",\n  \"wall_seconds\": %.6f,\n"
                 "  \"step_seconds\": %.6f,\n  \"halo_seconds\": %.6f,\n  \"output_seconds\": %.6f,\n"
-                "  \"seconds_per_step\": %.9f\n}\n",
-                backend, plain ? "true" : "false", simulation.blocks().ranks(), static_cast<long long>(cuts[0]),
+                "  \"checkpoint_seconds\": %.6f,\n  \"seconds_per_step\": %.9f,\n  \"foreweave\": ",
+                backend, context ? "false" : "true", simulation.blocks().ranks(), static_cast<long long>(cuts[0]),
                 static_cast<long long>(cuts[1]), static_cast<long long>(cuts[2]),
                 static_cast<long long>(settings.size[0]), static_cast<long long>(settings.size[1]),
                 static_cast<long long>(settings.size[2]), static_cast<long long>(simulation.step),
                 static_cast<long long>(timings.steps), digest.c_str(), wall, timings.step, timings.halo,
-                timings.output, timings.steps > 0 ? timings.step / static_cast<double>(timings.steps) : 0.0);
-  out << text;
+                timings.output, timings.checkpoint,
+                timings.steps > 0 ? (timings.step + timings.checkpoint) / static_cast<double>(timings.steps) : 0.0);
+  out << text << statistics << "\n}\n";
   out.close();
   if (!out)
     throw foreweave::Error(foreweave::ErrorCategory::io, "write " + path.string(), "the file could not be written");
 }
 
-void simulate(const Arguments& arguments, const Settings& settings, MPI_Comm comm) {
-  const double begin = MPI_Wtime();
-  Timings timings;
+/// The program, from its first step or from the newest version; `context` is null without Foreweave. After a repair
+/// it is called again.
+void simulate(const Settings& settings, MPI_Comm comm, bool progress_asked, Timings& timings,
+              foreweave::mpi::Context* context) {
   Simulation simulation(settings, comm);
-  Progress progress(settings.steps, simulation.rank() == 0, arguments.progress);
+  if (context) {
+    const auto extents = simulation.layout().extents();
+    context->protect("u", std::span(simulation.u.data(), simulation.u.size()), extents);
+    context->protect("v", std::span(simulation.v.data(), simulation.v.size()), extents);
+    context->protect("step", simulation.step);
+    context->restore();
+  }
+  Progress progress(settings.steps, simulation.rank() == 0, progress_asked);
   if (simulation.step == 0) write_state(simulation, settings, timings);
-  while (simulation.step < settings.steps) advance(simulation, settings, timings, progress);
-  write_summary(simulation, settings, timings, MPI_Wtime() - begin, arguments.plain);
+  while (simulation.step < settings.steps) {
+    advance(simulation, settings, timings, progress);
+    const double begin = MPI_Wtime();
+    if (context) context->step();  // after the output: a step that a checkpoint has seen is not written again
+    timings.checkpoint += MPI_Wtime() - begin;
+  }
+  write_summary(simulation, settings, timings, MPI_Wtime() - timings.begin, context);
+}
+
+void run_plain(const Settings& settings, bool progress) {
+  Timings timings;
+  simulate(settings, MPI_COMM_WORLD, progress, timings, nullptr);
+}
+
+void run_protected(const Settings& settings, bool progress, const foreweave::Options& options) {
+  Timings timings;
+  foreweave::mpi::Context context(MPI_COMM_WORLD, options);
+  context.run([&](MPI_Comm comm) { simulate(settings, comm, progress, timings, &context); });
 }
 
 int run(int argc, char** argv) {
@@ -104,6 +159,14 @@ int run(int argc, char** argv) {
   };
   CLI::App app("3-D Gray-Scott reaction-diffusion over MPI");
   Arguments arguments;
+  foreweave::Options options;
+  try {
+    options = foreweave::Options::from(argc, argv);  // takes what is Foreweave's
+  } catch (const foreweave::Error& error) {
+    say(error.what());
+    return 2;
+  }
+  app.footer("Options of Foreweave, --foreweave-NAME=VALUE, are listed by `foreweave info`.");
   app.add_option("settings", arguments.settings, "TOML file with the parameters")->required();
   app.add_option("--steps", arguments.steps, "time steps, over run.steps of the file")->check(CLI::NonNegativeNumber);
   app.add_option("--output", arguments.output, "folder for the results, over output.directory of the file");
@@ -127,7 +190,10 @@ int run(int argc, char** argv) {
   }
   try {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    simulate(arguments, settings, MPI_COMM_WORLD);
+    if (arguments.plain)
+      run_plain(settings, arguments.progress);
+    else
+      run_protected(settings, arguments.progress || options.progress, options);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gray_scott: rank %d: %s\n", rank, error.what());

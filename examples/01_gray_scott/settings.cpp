@@ -65,7 +65,6 @@ const std::vector<Key>& keys() {
          s.seed = static_cast<std::uint64_t>(seed);
        }},
       integer_key("run", "steps", &Settings::steps),
-      integer_key("run", "checkpoint_every", &Settings::checkpoint_every),
       {"output", "directory",
        [](Settings& s, const toml::value& v, const std::string& k) {
          if (!v.is_string()) refuse(k, "a string is expected");
@@ -122,7 +121,6 @@ void Settings::validate() const {
     refuse("model.dt", "the step is unstable: 6 * diffusion * dt / spacing^2 must be at most 1; make dt smaller");
   range("model.noise", noise, 0, 0.25);
   range("run.steps", static_cast<double>(steps), 0, 1e12);
-  range("run.checkpoint_every", static_cast<double>(checkpoint_every), 1, 1e12);
   range("output.every", static_cast<double>(output_every), 0, 1e12);
   if (directory.empty()) refuse("output.directory", "it is empty; name a folder");
 }

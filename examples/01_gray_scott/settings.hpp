@@ -22,7 +22,6 @@ struct Settings {
   std::uint64_t seed = 20;  ///< of the noise
   // [run]
   std::int64_t steps = 200;
-  std::int64_t checkpoint_every = 10;
   // [output]
   std::string directory = "out/gray_scott";
   std::int64_t output_every = 0;  ///< 0: the first and the last state only

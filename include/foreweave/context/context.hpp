@@ -71,9 +71,11 @@ class Context {
 
   /// Protects memory; see RegionSpec and CaptureEngine::add. Where it lies (host, pinned, device) is found out.
   void protect(RegionSpec spec);
-  /// A contiguous range of numbers or trivially copyable elements: std::vector, std::span, std::array.
+  /// A contiguous range of numbers or trivially copyable elements: std::vector, std::span, std::array. What is
+  /// protected is the elements; a temporary that owns them (a vector that is returned) is refused by the compiler.
   template <std::ranges::contiguous_range R>
-  void protect(std::string name, R& range, std::vector<std::uint64_t> extents = {}) {
+    requires std::ranges::borrowed_range<R>
+  void protect(std::string name, R&& range, std::vector<std::uint64_t> extents = {}) {
     using T = std::ranges::range_value_t<R>;
     static_assert(std::is_trivially_copyable_v<T>, "only trivially copyable elements can be protected");
     protect(RegionSpec{std::move(name), const_cast<std::remove_const_t<T>*>(std::ranges::data(range)),

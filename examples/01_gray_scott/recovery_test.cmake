@@ -1,0 +1,26 @@
+# cmake -DLAUNCHER=... -DPROGRAM=... -DCOMPARE=... -DSETTINGS=... -DREFERENCE=... -DFOLDER=... -DRECOVER=... -P recovery_test.cmake
+# The main job: ranks are killed at several moments, and each time the last file must hold the same u and v, byte for
+# byte, as that of an undisturbed run on one rank (REFERENCE, left by the test of the program).
+foreach(fault IN ITEMS
+    "kill:rank=1,step=17"                         # between two checkpoints
+    "kill:rank=0,step=9,memory=lost"              # the coordinator, and its memory with it
+    "kill:rank=2,version=2,after=1"               # in the middle of a capture or its commit
+    "kill:rank=1,step=30")                        # at the end
+  string(MAKE_C_IDENTIFIER "${fault}" name)
+  set(folder ${FOLDER}/${name})
+  file(REMOVE_RECURSE ${folder})
+  execute_process(COMMAND ${LAUNCHER} -n 3 --recover ${RECOVER} -- ${PROGRAM} ${SETTINGS} --output ${folder}
+    --foreweave-every=5 --foreweave-fault=${fault} RESULT_VARIABLE code OUTPUT_VARIABLE text ERROR_VARIABLE text)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "${fault}: ended with ${code}:\n${text}")
+  endif()
+  if(NOT text MATCHES "recovery: (by relaunch|in place)")
+    message(FATAL_ERROR "${fault}: nothing was recovered:\n${text}")
+  endif()
+  message(STATUS "${fault}: ${CMAKE_MATCH_0}")
+  execute_process(COMMAND ${COMPARE} ${REFERENCE}/fields_00000030.vtkhdf ${folder}/fields_00000030.vtkhdf
+    RESULT_VARIABLE code OUTPUT_VARIABLE text ERROR_VARIABLE text)
+  if(NOT code EQUAL 0)
+    message(FATAL_ERROR "${fault}: the fields are not those of the undisturbed run: ${text}")
+  endif()
+endforeach()
