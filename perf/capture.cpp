@@ -37,6 +37,7 @@ class NullStore final : public Store {
   std::uint64_t bytes() const override { return 0; }
   void set_committed(Version) override {}
   Version committed() const override { return 0; }
+  void clear() override {}
 
  private:
   class Writer final : public SnapshotWriter {

@@ -160,6 +160,8 @@ struct Context::Impl {
     mine.node = group->node();
     mine.rank = rank.value_or(-1);
     mine.epoch = epoch;
+    mine.joined = status->joined();
+    mine.active = status->active();
     mine.committed = store->committed();
     mine.step = std::max(earlier_steps, steps);
     mine.address = hub->address();
@@ -190,7 +192,13 @@ struct Context::Impl {
 
   void form() {
     std::vector<Inventory> all;
+    hub->suspend();   // else a commit under way could overtake what this hub tells the others now
     for (const auto& [from, bytes] : group->gather_all(inventory().encode())) all.push_back(Inventory::decode(bytes));
+    for (const auto stale : context::drop_stale(all)) {
+      if (stale != group->hub()) continue;
+      log::info("the job went on without hub " + std::to_string(stale) + ": what it held is cleared");
+      store->clear();
+    }
 
     std::set<comm::HubId> free;
     std::map<comm::HubId, const Inventory*> by_hub;
@@ -230,7 +238,7 @@ struct Context::Impl {
     std::map<comm::HubId, Bytes> addresses;
     steps_when_lost = 0;
     for (const auto& one : all) {
-      view.epoch = std::max(view.epoch, one.epoch + 1);
+      view.epoch = std::max({view.epoch, one.epoch + 1, one.joined + 1});
       view.committed = std::max(view.committed, one.committed);
       steps_when_lost = std::max(steps_when_lost, one.step);
       addresses[one.hub] = one.address;
@@ -247,6 +255,9 @@ struct Context::Impl {
       if (view.hub_of_rank[r] == group->hub()) role = static_cast<Rank>(r);
     }
     epoch = view.epoch;
+    status->set_joined(epoch);
+    group->agree_all(true);   // all have joined before one of them erases or adds anything
+    status->set_active(epoch);
     hub->begin(view, role, addresses);
     group->agree_all(true);   // from here on no frame of the new epoch meets a hub of the old one
     adopt_role(role);
@@ -274,6 +285,7 @@ struct Context::Impl {
     const auto known = monotonic_now();
     for (;;) {
       try {
+        hub->suspend();
         wait_for_worker();
         group->repair();
         form();

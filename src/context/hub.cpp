@@ -60,6 +60,10 @@ void Hub::begin(const mirror::View& view, std::optional<Rank> rank, const std::m
   });
 }
 
+void Hub::suspend() {
+  engine_->call([&] { protocol_.suspend(); });
+}
+
 void Hub::publish(Version version) {
   engine_->post([this, version] {
     const auto now = clock_.now();
@@ -71,7 +75,7 @@ void Hub::publish(Version version) {
 bool Hub::fetch(comm::HubId from, SnapshotId id, const std::function<void()>& while_waiting, Nanoseconds patience) {
   {
     const std::lock_guard lock(mutex_);
-    fetch_ = Fetch{id, std::nullopt};
+    fetch_ = Fetch{from, id, std::nullopt};
   }
   engine_->call([&] { protocol_.fetch(from, id, clock_.now()); });
   const auto until = clock_.now() + patience;
@@ -136,6 +140,7 @@ void Hub::on_frame(const comm::Frame& frame, Nanoseconds now) {
 void Hub::on_peer_failed(comm::HubId peer, const std::string& reason, Nanoseconds now) {
   connected_.erase(peer);
   failed_.insert(peer);
+  protocol_.peer_lost(peer);   // also of a hub that is not watched: a fetch from it is over
   membership_.reported_dead(peer, reason);
   judge(now);
 }
@@ -201,7 +206,7 @@ void Hub::notice(const mirror::MirrorEvent& event) {
   }
   if (event.kind == Kind::fetched || event.kind == Kind::failed) {
     const std::lock_guard lock(mutex_);
-    if (fetch_ && fetch_->id == event.id) fetch_->outcome = event.kind == Kind::fetched;
+    if (fetch_ && fetch_->id == event.id && fetch_->from == event.peer) fetch_->outcome = event.kind == Kind::fetched;
   }
   if (!event.note.empty()) log::debug(to_string(event.id) + ": " + event.note);
   notify();

@@ -38,6 +38,8 @@ class Hub final : comm::EngineHandler, mirror::Outbox {
   /// Starts an epoch and returns when the progress thread works in it: watches the hubs that this one deals with, and
   /// forgets who is not in `addresses` (the living). Connections are made when there is something to send.
   void begin(const mirror::View& view, std::optional<Rank> rank, const std::map<comm::HubId, Bytes>& addresses);
+  /// Leaves the epoch: nothing is committed here any more. To be called before this hub tells others what it holds.
+  void suspend();
   void publish(Version version);
   /// Brings a rank's chain from another hub into the own store. False: it was not there, or the time was over.
   bool fetch(comm::HubId from, SnapshotId id, const std::function<void()>& while_waiting, Nanoseconds patience);
@@ -88,7 +90,7 @@ class Hub final : comm::EngineHandler, mirror::Outbox {
   std::condition_variable changed_;
   std::uint64_t changes_ = 0, seen_changes_ = 0;
   std::optional<std::string> lost_;
-  struct Fetch { SnapshotId id; std::optional<bool> outcome; };
+  struct Fetch { comm::HubId from; SnapshotId id; std::optional<bool> outcome; };
   std::optional<Fetch> fetch_;
 
   std::unique_ptr<comm::Engine> engine_;   // last: its thread ends first

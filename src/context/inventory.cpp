@@ -42,6 +42,8 @@ Bytes Inventory::encode() const {
   out.put(node);
   out.put(rank);
   out.put(epoch);
+  out.put(joined);
+  out.put(active);
   out.put(committed);
   out.put(step);
   out.put(snapshot_ranks);
@@ -60,6 +62,8 @@ Inventory Inventory::decode(ByteView bytes) {
   result.node = in.get<std::uint32_t>();
   result.rank = in.get<Rank>();
   result.epoch = in.get<std::uint32_t>();
+  result.joined = in.get<std::uint32_t>();
+  result.active = in.get<std::uint32_t>();
   result.committed = in.get<Version>();
   result.step = in.get<std::uint64_t>();
   result.snapshot_ranks = in.get<Rank>();
@@ -70,6 +74,21 @@ Inventory Inventory::decode(ByteView bytes) {
   result.failed = get_versions(in)[result.rank];
   in.expect_end();
   return result;
+}
+
+std::vector<comm::HubId> drop_stale(std::vector<Inventory>& inventories) {
+  std::uint32_t active = 0;
+  for (const auto& one : inventories) active = std::max(active, one.active);
+  std::vector<comm::HubId> stale;
+  for (auto& one : inventories) {
+    if (one.joined == 0 || one.joined >= active) continue;   // 0: it never was in any epoch, its memory is empty
+    stale.push_back(one.hub);
+    one.committed = 0;
+    one.step = 0;
+    one.snapshot_ranks = 0;
+    one.host.clear();
+  }
+  return stale;
 }
 
 std::vector<Version> common_versions(const std::vector<Inventory>& inventories, Rank ranks) {

@@ -20,6 +20,7 @@ struct Inventory {
   std::uint32_t node = 0;
   Rank rank = -1;                                      ///< -1: a spare
   std::uint32_t epoch = 0;                             ///< the last that this hub was in
+  std::uint32_t joined = 0, active = 0;                ///< StatusPage: over all starts of the job
   Version committed = 0;
   std::uint64_t step = 0;                              ///< steps the program had counted here, before it was ended
   Rank snapshot_ranks = 0;                             ///< of the job that wrote the newest snapshot here; 0: none
@@ -30,6 +31,10 @@ struct Inventory {
   Bytes encode() const;
   static Inventory decode(ByteView bytes);
 };
+
+/// Forgets what hubs offer that the job went on without (they died, others worked in a later epoch, and the job was then
+/// started again): it is of a past that did not happen, under numbers that were given anew. Returns those hubs.
+std::vector<comm::HubId> drop_stale(std::vector<Inventory>& inventories);
 
 /// The versions that stand complete somewhere for every rank in [0, ranks) and did not fail, ascending.
 std::vector<Version> common_versions(const std::vector<Inventory>& inventories, Rank ranks);

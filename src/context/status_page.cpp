@@ -32,6 +32,7 @@ StatusPage::StatusPage(const std::filesystem::path& file) {
     fail(file);
   }
   step_ = static_cast<std::atomic<std::uint64_t>*>(memory);
+  epochs_ = reinterpret_cast<std::atomic<std::uint32_t>*>(step_ + 1);
   previous_ = step_->load();
 }
 

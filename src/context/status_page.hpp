@@ -16,10 +16,17 @@ class StatusPage {
   StatusPage& operator=(const StatusPage&) = delete;
 
   std::uint64_t previous_step() const { return previous_; }
+  /// Epochs over all starts of the job: the last that this hub joined, and the last that it worked in. All hubs of an
+  /// epoch join it before any of them works in it: so a hub that did not join what another worked in was left behind.
+  std::uint32_t joined() const { return epochs_[0].load(); }
+  std::uint32_t active() const { return epochs_[1].load(); }
+  void set_joined(std::uint32_t epoch) { epochs_[0].store(epoch); }
+  void set_active(std::uint32_t epoch) { epochs_[1].store(epoch); }
   void set_step(std::uint64_t step) { step_->store(step, std::memory_order_relaxed); }
 
  private:
   std::atomic<std::uint64_t>* step_ = nullptr;
+  std::atomic<std::uint32_t>* epochs_ = nullptr;
   std::uint64_t previous_ = 0;
 };
 

@@ -113,6 +113,7 @@ void MirrorProtocol::begin(const View& view, std::optional<Rank> rank, Nanosecon
     throw Error(ErrorCategory::state, operation,
                 "epochs only grow, and this hub is in epoch " + std::to_string(s.view.epoch));
   }
+  if (s.view.epoch == 0) s.committed = s.store.committed();  // the store may have been cleared before the first epoch
   if (view.committed < s.committed) {
     throw Error(ErrorCategory::state, operation,
                 "it would start from version " + std::to_string(view.committed) + ", but version " +

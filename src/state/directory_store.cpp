@@ -409,6 +409,15 @@ class DirectoryStore final : public Store {
     return std::strtoull(number, nullptr, 10);
   }
 
+  void clear() override {
+    for (const auto& stored : list()) erase(stored.id);
+    const FolderLock lock(*folder_);
+    if (::unlinkat(folder_->fd.get(), committed_file.data(), 0) != 0 && errno != ENOENT) {
+      throw_io("remove " + folder_->file(committed_file));
+    }
+    flush_folder(*folder_);
+  }
+
  private:
   static constexpr const char* marker_head = "foreweave committed version ";
 

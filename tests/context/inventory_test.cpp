@@ -31,6 +31,8 @@ TEST(Inventory, SurvivesTheWire) {
   auto one = holding(3, {{0, {1, 2}}, {2, {9}}});
   one.node = 7;
   one.epoch = 4;
+  one.joined = 6;
+  one.active = 5;
   one.committed = 9;
   one.step = 123456789012;
   one.snapshot_ranks = 5;
@@ -43,6 +45,8 @@ TEST(Inventory, SurvivesTheWire) {
   EXPECT_EQ(back.node, one.node);
   EXPECT_EQ(back.rank, one.rank);
   EXPECT_EQ(back.epoch, one.epoch);
+  EXPECT_EQ(back.joined, one.joined);
+  EXPECT_EQ(back.active, one.active);
   EXPECT_EQ(back.committed, one.committed);
   EXPECT_EQ(back.step, one.step);
   EXPECT_EQ(back.snapshot_ranks, one.snapshot_ranks);
@@ -69,6 +73,25 @@ TEST(Inventory, FilesCountAsWellAndFailedVersionsDoNot) {
   EXPECT_THAT(common_versions(all, 2), ElementsAre(1, 2));
   all[0].failed = {2};
   EXPECT_THAT(common_versions(all, 2), ElementsAre(1));
+}
+
+TEST(Inventory, AHubThatTheJobWentOnWithoutDoesNotCount) {
+  // Hub 1 died in epoch 2; the others repaired the group twice; then the whole job was started again.
+  std::vector<Inventory> all{holding(0, {{0, {7, 8}}}), holding(1, {{1, {7, 8}}}), holding(2, {{1, {7}}})};
+  all[0].joined = all[0].active = all[2].joined = 4;
+  all[2].active = 3;   // it was killed between joining and working
+  all[1].joined = all[1].active = 2;
+  all[1].committed = 9;   // told nobody
+  EXPECT_THAT(drop_stale(all), ElementsAre(1));
+  EXPECT_EQ(all[1].committed, 0u);
+  EXPECT_THAT(common_versions(all, 2), ElementsAre(7));
+  EXPECT_THAT(drop_stale(all), ElementsAre(1));   // nothing new until it has joined again
+
+  all[0].active = 3;   // nobody worked in epoch 4
+  all[1].joined = 3;
+  EXPECT_THAT(drop_stale(all), IsEmpty());
+  all[1].joined = 0;   // a new, empty memory
+  EXPECT_THAT(drop_stale(all), IsEmpty());
 }
 
 TEST(Inventory, RanksBeyondTheJobDoNotCount) {

@@ -57,6 +57,11 @@ class MemoryStore final : public Store {
     ++changes;
   }
   Version committed() const override { return committed_; }
+  void clear() override {
+    snapshots_.clear();
+    committed_ = 0;
+    ++changes;
+  }
 
   /// As a capture or a fold does.
   void put(SnapshotId id, Version base, Bytes bytes) {

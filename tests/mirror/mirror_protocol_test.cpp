@@ -516,6 +516,12 @@ TEST(MirrorProtocol, CommittedMarkerOfTheStoreIsKnownAfterARestart) {
   options.rank = 0;
   mirror::MirrorProtocol again(options, bench.hub[0]->store, *bench.hub[0]);
   EXPECT_EQ(again.committed(), 1U);
+
+  bench.hub[0]->store.clear();   // the job went on without it
+  mirror::View view = bench.view;
+  view.epoch = 9;
+  again.begin(view, 0, bench.now);
+  EXPECT_EQ(again.committed(), 0U);
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ class FailingStore final : public Store {
   std::uint64_t bytes() const override { return inner_.bytes(); }
   void set_committed(Version version) override { inner_.set_committed(version); }
   Version committed() const override { return inner_.committed(); }
+  void clear() override { inner_.clear(); }
   bool failed() const { return left_ < 0; }
 
  private:

@@ -148,6 +148,12 @@ TEST_P(StoreTest, CommittedNeverGoesBackAndOutlivesTheStore) {
   EXPECT_EQ(store->committed(), 5u);
   store->set_committed(~Version{0});
   EXPECT_EQ(store->committed(), ~Version{0});
+  store->clear();
+  EXPECT_EQ(store->committed(), 0u);
+  EXPECT_TRUE(store->list().empty());
+  store->clear();   // there is nothing, and that is no error
+  store->set_committed(2);
+  EXPECT_EQ(store->committed(), 2u);
 }
 
 TEST_P(StoreTest, ADamagedCommittedMarkerIsAnErrorThatNamesIt) {

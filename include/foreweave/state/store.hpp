@@ -56,6 +56,9 @@ class Store {
   /// The newest version known to be committed, kept beside the snapshots; never goes back. 0: none.
   virtual void set_committed(Version version) = 0;
   virtual Version committed() const = 0;
+  /// Erases all it lists, then the marker: the only way in which a marker goes back. For a store that is of no use any
+  /// more, because the job went on without it.
+  virtual void clear() = 0;
 };
 
 enum class Durability {
