@@ -29,7 +29,7 @@ def launch(a, *args):
 
 def once(a, way):
     done = launch(a, "--recover", way)
-    found = re.search(r"recovered (in place|by relaunch): .* ([0-9.]+) s$", done.stderr, re.M)
+    found = re.search(r"recovered (in place|by relaunch): .*?([0-9.e-]+) s from the death", done.stderr, re.M)
     if done.returncode or not found or found[1].replace(" ", "_").removeprefix("by_") != way:
         sys.exit(f"{way}: exit status {done.returncode}\n{done.stderr[-3000:]}")
     return float(found[2])

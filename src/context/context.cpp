@@ -1,7 +1,6 @@
 #include "foreweave/context/context.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -544,22 +543,9 @@ struct Context::Impl {
       recorder->add(*recovery);
       recorder->drain();
     }
-    if (*rank == 0) say_recovered(*recovery);
     recovery.reset();
     const std::lock_guard lock(statistics_mutex);
     ++statistics.recoveries;
-  }
-
-  /// A line for foreweave-run, which prints how the job was recovered.
-  void say_recovered(const trace::RecoveryRecord& r) {
-    const auto file = std::filesystem::path(options.store) / options.job / ("recovered-" + std::to_string(options.attempt));
-    char seconds[32];
-    std::snprintf(seconds, sizeof seconds, "%.3f", static_cast<double>(r.end - r.begin) * 1e-9);
-    std::ofstream out(file, std::ios::app);
-    out << (r.mode == trace::RecoveryMode::in_place ? "in place: " : "by relaunch: ");
-    if (r.lost_rank >= 0) out << "rank " << r.lost_rank << ", ";
-    out << "version " << r.version << ", " << r.lost_steps << " steps again, " << seconds << " s\n";
-    if (!out) log::warning("write " + file.string());
   }
 
   // ---- running -----------------------------------------------------------------------------------------------------
