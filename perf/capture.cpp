@@ -182,6 +182,7 @@ class Benchmark {
   std::vector<Result> run() {
     clean();
     dense();
+    sealed();
     stored();
     return results_;
   }
@@ -258,6 +259,23 @@ class Benchmark {
     results_.push_back(summary("capture.encode_rate", rates, "GB/s", "encoding, one thread"));
     results_.push_back(summary("capture.memcpy_rate", copies, "GB/s", "memcpy, one thread"));
     results_.push_back(summary("capture.packed", packed, "x", "region bytes / snapshot bytes"));
+  }
+
+  void sealed() {
+    NullStore store;
+    CaptureEngine engine({.key = Key::random()});
+    add_regions(engine);
+    Version version = 0;
+    engine.begin(++version);
+    engine.finish(store);
+    std::vector<double> rates;
+    for (int i = -1; i < repeats_; ++i) {
+      change();
+      engine.begin(++version);
+      const double finish = seconds([&] { engine.finish(store); });
+      if (i >= 0) rates.push_back(rate(finish));
+    }
+    results_.push_back(summary("capture.sealed_rate", rates, "GB/s", "encoding and sealing, one thread"));
   }
 
   void stored() {

@@ -104,6 +104,7 @@ class HostRegion final : public RegionCapture {
   void discard() override {
     taken_.clear();
     encoded_bytes_ = 0;
+    surplus_ = {};
     base_moved_ = false;
   }
 
@@ -118,7 +119,7 @@ class HostRegion final : public RegionCapture {
     if (spec().bytes != 0) std::memcpy(spec().data, base_.data(), spec().bytes);
   }
 
-  std::uint64_t held_bytes() const override { return base_.held_bytes() + encoded_bytes_; }
+  std::uint64_t held_bytes() const override { return base_.held_bytes() + encoded_bytes_ + surplus_.capacity(); }
 
  private:
   struct Taken {
@@ -175,22 +176,22 @@ class HostRegion final : public RegionCapture {
     base_moved_ = true;
     const std::uint64_t begin = segment * segment_bytes, length = segment_length(spec().bytes, segment);
     Taken taken{segment, dirty, nullptr, {}, {}};
-    taken.bodies.resize(kernels::encode_bound(length));
+    surplus_.resize(kernels::encode_bound(segment_bytes));
     std::uint64_t size = 0;
     for_each_run(dirty, [&](std::uint64_t first, std::uint64_t run) {
       const std::uint64_t at = first * page_bytes, bytes = std::min(run * page_bytes, length - at);
-      size += encode_run(memory() + begin + at, base_.data() + begin + at, bytes, taken.bodies.data() + size,
+      size += encode_run(memory() + begin + at, base_.data() + begin + at, bytes, surplus_.data() + size,
                          &taken.entries[first]);
     });
-    taken.bodies.resize(size);
-    taken.bodies.shrink_to_fit();
+    taken.bodies.assign(surplus_.begin(), surplus_.begin() + static_cast<std::ptrdiff_t>(size));
     encoded_bytes_ += size;
     taken_.push_back(std::move(taken));
   }
 
   HugeMemory base_;
   std::vector<Taken> taken_;
-  std::uint64_t encoded_bytes_ = 0;
+  std::uint64_t encoded_bytes_ = 0;  ///< of `taken_`
+  Bytes surplus_;                    ///< where a segment is encoded when staging is full
   bool full_ = false;
   bool base_moved_ = false;
 };

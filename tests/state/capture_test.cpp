@@ -1,7 +1,6 @@
 // CaptureEngine over host memory, against a model that remembers every version whole.
 #include "foreweave/state/capture.hpp"
 
-#include "foreweave/core/clock.hpp"
 #include "model.hpp"
 
 namespace foreweave {

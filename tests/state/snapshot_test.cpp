@@ -197,6 +197,40 @@ TEST_P(SnapshotTest, DestroyingABuilderLeavesNothing) {
   EXPECT_EQ(folder_.files(), before);
 }
 
+TEST_P(SnapshotTest, RegionsBeyondFourGibibytes) {
+  // Two segments past 4 GiB, the last one short; no memory for the rest is needed.
+  const std::uint64_t size = (std::uint64_t{5} << 30) + 3 * page_bytes + 3;
+  Manifest manifest = manifest_of({}, {0, 1});
+  manifest.regions.push_back({"large", ElementType::bytes, size, {}, {}});
+  const std::uint64_t middle = 4500, last = segment_count(size) - 1;
+  std::map<std::uint64_t, Bytes> content;
+  {
+    SnapshotBuilder builder(*store_, manifest, key());
+    for (const auto segment : {middle, last}) {
+      const Bytes& bytes = content[segment] = random_bytes(segment_length(size, segment), segment);
+      std::vector<kernels::PageEntry> entries(kernels::page_count(bytes.size()));
+      std::byte* const room = builder.segment_room();
+      const auto encoded = kernels::host::encode_pages({.current = bytes.data(),
+                                                        .bytes = bytes.size(),
+                                                        .shape = {.width = 1},
+                                                        .out = room,
+                                                        .entries = entries.data()});
+      builder.add_segment(0, segment, entries, {room, encoded});
+    }
+    builder.finish();
+  }
+  const Chain chain = Chain::open(*store_, {0, 1}, raw_key());
+  EXPECT_EQ(chain.manifest().regions[0].bytes, size);
+  for (const auto& [segment, bytes] : content) {
+    Bytes data(bytes.size(), std::byte{1});
+    chain.read_segment(0, segment, data.data(), data.size());
+    EXPECT_TRUE(data == bytes) << "segment " << segment;
+  }
+  Bytes zeros(segment_bytes, std::byte{1});
+  chain.read_segment(0, middle - 4096, zeros.data(), zeros.size());
+  EXPECT_TRUE(zeros == Bytes(segment_bytes)) << "4 GiB below";
+}
+
 TEST(SealedSnapshot, NeedsItsKey) {
   const TemporaryFolder folder;
   const auto store = memory_store(folder);

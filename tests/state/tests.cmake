@@ -1,0 +1,1 @@
+target_compile_definitions(state.golden_test PRIVATE FOREWEAVE_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/format")
