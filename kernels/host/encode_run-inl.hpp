@@ -26,7 +26,7 @@ class BodyWriter {
     out_ -= pending_;
   }
 
-  /// Where the next body is to be made: max_encoded_page_bytes + pack_overrun bytes.
+  /// Where the next body is to be made: working_body_bytes of room.
   HWY_INLINE std::byte* next() { return buffer_ + pending_; }
 
   /// The body at next() is `bytes` long.
@@ -73,7 +73,7 @@ class BodyWriter {
   bool stream_;
   std::size_t pending_;  ///< bytes in buffer_
   std::size_t skipped_;  ///< of these, the first ones that are not output
-  alignas(line) std::byte buffer_[line + max_encoded_page_bytes + pack_overrun];
+  alignas(line) std::byte buffer_[line + working_body_bytes];
 };
 
 /// Encodes a short page through copies, so that nothing past the end of current or base is touched.
