@@ -200,12 +200,20 @@ def deaths(run):
 
 def recoveries(run):
     """One entry a recovery (the hubs of an attempt that went to the same version): how long, from where, by whom."""
-    groups = {}
-    for hub, row in run.rows("recoveries"):
-        groups.setdefault((hub.attempt, int(row["version"]), int(row["lost_rank"]), hub.modes[row["mode"]]), []).append(
-            (hub, row))
+    groups = []   # the same way to the same version at the same time is one recovery; not every process knows who died
+    for hub, row in sorted(run.rows("recoveries"), key=lambda pair: pair[0].wall(pair[1]["begin"])):
+        key = (hub.attempt, int(row["version"]), hub.modes[row["mode"]])
+        for at in groups:
+            if at["key"] == key and hub.wall(row["begin"]) <= at["end"]:
+                at["members"].append((hub, row))
+                at["end"] = max(at["end"], hub.wall(row["end"]))
+                break
+        else:
+            groups.append({"key": key, "end": hub.wall(row["end"]), "members": [(hub, row)]})
     story = []
-    for (attempt, version, lost, mode), members in sorted(groups.items(), key=lambda g: min(m[1]["begin"] for m in g[1])):
+    for group in groups:
+        (attempt, version, mode), members = group["key"], group["members"]
+        lost = max(int(r["lost_rank"]) for _, r in members)
         begin = min(run.seconds(h, r["begin"]) for h, r in members)
         end = max(run.seconds(h, r["end"]) for h, r in members)
         story.append({"attempt": attempt, "version": version, "lost_rank": lost, "mode": mode, "begin_s": begin,
