@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -26,6 +27,9 @@ constexpr std::size_t waiting_limit = 1'000'000;
 // grown to this much over its packed size.
 constexpr std::uintmax_t slack_bytes = 1 << 20;
 constexpr std::uintmax_t slack_factor = 2;
+
+// drain_if_due() takes at most one part in so many of the program's time.
+constexpr Nanoseconds drain_share = 50;
 
 // What a drain may need on disk: every column's last chunk anew and metadata, and the rows.
 constexpr std::uint64_t drain_room = 512 * 1024;
@@ -53,7 +57,7 @@ struct Recorder::State {
   Rank rank = 0;
   std::size_t dropped = 0;
   bool urgent = false;
-  Nanoseconds last_drain = 0;
+  Nanoseconds last_drain = 0, last_cost = 0;
 
   // The program's thread alone:
   Rows behind;  // what the visible file has and the hidden one has not
@@ -103,11 +107,13 @@ struct Recorder::State {
   }
 
   void write(const Rows& rows, std::size_t dropped_now) {
-    if (!hidden_whole || fs::file_size(hidden) > slack_factor * packed_bytes + slack_bytes) pack();
+    std::error_code gone;
+    const auto size = fs::file_size(hidden, gone);
+    if (!hidden_whole || gone || size > slack_factor * packed_bytes + slack_bytes) pack();
     hidden_whole = false;  // until it is written
     WritableFile file(hidden, WritableFile::Mode::open, drain_room + row_room * (rows.size() + behind.size()));
+    behind.append(rows);  // one pass over the columns; what goes wrong from here on makes the hidden file anew
     append_rows(file, behind);
-    append_rows(file, rows);
     if (dropped_now != 0) put_attribute(file, "dropped_records", static_cast<std::int64_t>(dropped_now));
     file.close();
   }
@@ -121,12 +127,18 @@ struct Recorder::State {
     hidden_whole = linked && ::rename(aside.c_str(), hidden.c_str()) == 0;
   }
 
+  void note_drain(Nanoseconds begin) {
+    const std::lock_guard lock(mutex);
+    last_drain = monotonic_now();
+    last_cost = last_drain - begin;
+  }
+
   void drain() {
+    const Nanoseconds begin = monotonic_now();
     Rows batch;
     std::size_t dropped_now = 0;
     {
       const std::lock_guard lock(mutex);
-      last_drain = monotonic_now();
       urgent = false;
       if (pending.size() == 0) return;
       std::swap(batch, pending);
@@ -137,10 +149,14 @@ struct Recorder::State {
       write(batch, dropped_now);
       publish();
     } catch (...) {
+      behind = {};
+      hidden_whole = false;
       keep(std::move(batch));
+      note_drain(begin);
       throw;
     }
     behind = std::move(batch);
+    note_drain(begin);
   }
 
   void keep(Rows batch) {
@@ -210,7 +226,8 @@ bool Recorder::drain_if_due(Nanoseconds interval) {
   auto& s = *state_;
   {
     const std::lock_guard lock(s.mutex);
-    if (s.pending.size() == 0 || (!s.urgent && monotonic_now() - s.last_drain < interval)) return false;
+    const auto pause = std::max(interval, drain_share * s.last_cost);
+    if (s.pending.size() == 0 || (!s.urgent && monotonic_now() - s.last_drain < pause)) return false;
   }
   s.drain();
   return true;

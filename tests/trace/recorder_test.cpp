@@ -318,6 +318,18 @@ TEST_F(RecorderTest, DrainsWhenDue) {
   EXPECT_THAT(column(recorder.file(), "commits/version"), ElementsAre(1, 2));
 }
 
+TEST_F(RecorderTest, AHiddenCopyThatIsGoneIsMadeAgain) {
+  Recorder recorder(folder, info());
+  for (Version v = 1; v <= 4; ++v) {
+    recorder.add(CommitRecord{1, v, 1});
+    recorder.drain();
+    for (const auto& entry : fs::directory_iterator(folder / "ranks")) {
+      if (entry.path() != recorder.file()) fs::remove(entry.path());
+    }
+  }
+  EXPECT_THAT(column(recorder.file(), "commits/version"), ElementsAre(1, 2, 3, 4));
+}
+
 TEST_F(RecorderTest, ADamagedHiddenCopyIsMadeAgain) {
   Recorder recorder(folder, info());
   recorder.add(CommitRecord{1, 1, 1});

@@ -162,6 +162,7 @@ def totals(run, versions):
     blocked = [b for _, v in versions for b in v["blocked"]]
     stored = sum(v["stored"] for _, v in versions)
     captured = sum(v["captured"] for _, v in versions)
+    recovered = sum(1 for one in recoveries(run) if one["mode"] != "none")
     sent = sum(int(r["bytes"]) for h, r in run.rows("transfers") if r["direction"] != h.incoming and r["ok"])
     return {
         "versions": len({key[2] for key, _ in versions}),
@@ -173,8 +174,9 @@ def totals(run, versions):
         "commit_ms_median": statistics.median([int(r["after_capture"]) * 1e-6 for _, r in run.rows("commits")])
         if run.rows("commits") else None,
         "failed_transfers": sum(1 for _, r in run.rows("transfers") if not r["ok"]),
-        "failures": len(deaths(run)),
-        "recoveries": sum(1 for one in recoveries(run) if one["mode"] != "none"),
+        # A recovery tells of a loss even where nobody lived to say which process it was.
+        "failures": max(len(deaths(run)), recovered),
+        "recoveries": recovered,
         "seconds": (run.end - run.origin) * 1e-9,
     }
 
