@@ -57,15 +57,23 @@ void suspend(Thread& thread, Thread::State state) {
   thread.fiber->suspend();
 }
 
+struct GivenUp {};
+
+void note(Thread& thread, Report::Kind kind, const std::string& text) {
+  Launch& launch = *thread.block->launch;
+  if (!launch.failed()) launch.report = {kind, describe(thread) + ": " + text};
+}
+
 /// In the fibre: one device thread from its first to its last instruction.
 void thread_main(void* argument) {
   auto& thread = *static_cast<Thread*>(argument);
   try {
     thread.block->launch->body();
+  } catch (const GivenUp&) {
   } catch (const std::exception& error) {
-    give_up(thread, Report::Kind::exception, std::string("the kernel threw: ") + error.what());
+    note(thread, Report::Kind::exception, std::string("the kernel threw: ") + error.what());
   } catch (...) {
-    give_up(thread, Report::Kind::exception, "the kernel threw");
+    note(thread, Report::Kind::exception, "the kernel threw");
   }
 }
 
@@ -245,9 +253,8 @@ std::string describe(Where where) {
 }
 
 void give_up(Thread& thread, Report::Kind kind, const std::string& text) {
-  Launch& launch = *thread.block->launch;
-  if (!launch.failed()) launch.report = {kind, describe(thread) + ": " + text};
-  for (;;) suspend(thread, Thread::State::finished);
+  note(thread, kind, text);
+  throw GivenUp{};  // caught where the fibre began, so that what its frames hold is freed
 }
 
 const Indices& indices() {

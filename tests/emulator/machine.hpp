@@ -81,7 +81,7 @@ Thread* current_thread();
 std::string describe(const Thread& thread);
 std::string describe(Where where);
 
-/// Notes a report and never returns: the launch is given up.
+/// Notes a report and leaves the kernel, by an exception: the launch is given up.
 [[noreturn]] void give_up(Thread& thread, Report::Kind kind, const std::string& text);
 
 SharedStorage* make_storage(const char* name, std::size_t bytes);

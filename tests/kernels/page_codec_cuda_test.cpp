@@ -1,4 +1,4 @@
-// timeout: 300
+// timeout: 600
 // The page codec in CUDA: the common suite, on the emulator in every run and on a GPU where there is one.
 
 #include "kernels/device_page_codec.hpp"
