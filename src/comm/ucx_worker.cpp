@@ -57,6 +57,10 @@ Config make_config(const UcxOptions& options) {
     settings.emplace_back(tcp_setting("CONN_NB"), "y");
     // Put over TCP ends the process of a survivor when its peer dies ("Fatal: Endpoint timeout").
     settings.emplace_back(tcp_setting("PUT_ENABLE"), "n");
+    // Large messages go in pieces of this size; UCX's 8 KiB cost twice the processor time. The receiver's must be
+    // larger.
+    settings.emplace_back(tcp_setting("TX_SEG_SIZE"), "60K");
+    settings.emplace_back(tcp_setting("RX_SEG_SIZE"), "64K");
   }
   if (names(options.tls, {"posix", "sysv", "mm", "shm", "sm"}))
     settings.emplace_back("MM_ERROR_HANDLING", options.mm_error_handling ? "y" : "n");
