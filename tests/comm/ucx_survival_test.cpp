@@ -1,4 +1,5 @@
 // timeout: 300
+// slow
 // Hubs in processes of their own, all-pairs traffic over UCX, and one of them killed, stopped or replaced at a seeded
 // moment: no survivor dies, hangs, or gets anything wrong. FOREWEAVE_TEST_TRIES=N makes more tries than the default.
 
