@@ -70,8 +70,8 @@ class Recorder {
   /// Error(hdf5 or io); the records stay in memory then (up to a million a table, the oldest go first and are counted
   /// in the attribute dropped_records) and the next drain() tries again.
   void drain();
-  /// drain() when it is due: records are waiting, and the last drain was `interval` ago and 50 times as long as it took
-  /// (so that draining takes no more than 2 % of the program's time), or a failure or recovery is among them. What
+  /// drain() when it is due: records are waiting, and the last drain was `interval` ago and 50 times as long as the
+  /// processor time it took (so that draining costs no more than 2 %), or a failure or recovery is among them. What
   /// programs should call at every step. Returns whether it drained.
   bool drain_if_due(Nanoseconds interval = 50'000'000);
   std::filesystem::path file() const;
