@@ -13,6 +13,7 @@
 #include "foreweave/interop/mpi.hpp"
 #include "foreweave/interop/mpi_bootstrap.hpp"
 #include "foreweave/interop/mpi_context.hpp"
+#include "foreweave/interop/mpi_transport.hpp"
 
 #if defined(OMPI_HAVE_MPI_EXT_FTMPI) && OMPI_HAVE_MPI_EXT_FTMPI
 #define FOREWEAVE_ULFM 1
@@ -156,9 +157,7 @@ class MpiGroup final : public Group {
   }
 
   std::unique_ptr<comm::Transport> make_transport(const Options& options) override {
-    if (options.transport == TransportChoice::mpi) {
-      throw Error(ErrorCategory::argument, "option transport=mpi", "not built in yet; use transport=ucx");
-    }
+    if (options.transport == TransportChoice::mpi) return make_mpi_transport(world_);
     comm::UcxOptions ucx;
     ucx.self = hub_;
     ucx.tls = options.ucx_tls;

@@ -43,6 +43,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--ranks", type=int, default=3)
+    parser.add_argument("--transport", choices=["ucx", "mpi"], default="ucx")
     arguments = parser.parse_args()
     if arguments.mode == "in_place" and open_mpi_major() < 5:
         print("skipped: in place needs Open MPI 5 or newer (ULFM)")
@@ -63,7 +64,8 @@ def main():
             fault = f"kill:rank={victim},version={dice.randrange(2, versions)},after={dice.expovariate(1 / 4.0):.3f}"
             if dice.random() < 0.6:
                 fault += ",memory=lost"
-            common = {"store": folder / "host", "every": every, "max_chain": dice.choice([1, 3, 8])}
+            common = {"store": folder / "host", "every": every, "max_chain": dice.choice([1, 3, 8]),
+                      "transport": arguments.transport}
             undisturbed, result = folder / "undisturbed", folder / "result"
             for file in (undisturbed, result):
                 file.unlink(missing_ok=True)
@@ -92,7 +94,8 @@ def main():
             if not good:
                 failures += 1
                 print(text)
-                print(f"repeat: {__file__} --mode {arguments.mode} --program {arguments.program} --seeds 1 --first {seed}")
+                print(f"repeat: {__file__} --mode {arguments.mode} --transport {arguments.transport} "
+                      f"--program {arguments.program} --seeds 1 --first {seed}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if failures else 0
