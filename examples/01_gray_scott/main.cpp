@@ -193,7 +193,7 @@ int run(int argc, char** argv) {
     if (arguments.plain)
       run_plain(settings, arguments.progress);
     else
-      run_protected(settings, arguments.progress || options.progress, options);
+      run_protected(settings, arguments.progress, options);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gray_scott: rank %d: %s\n", rank, error.what());

@@ -1,6 +1,9 @@
 #include "foreweave/context/context.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -25,6 +28,7 @@ namespace {
 
 constexpr const char* steps_region = "foreweave.steps";
 constexpr Nanoseconds wait_slice = 10'000'000;        // how soon a waiting program thread looks for deaths
+constexpr Nanoseconds progress_every = 200'000'000;
 constexpr int gave_up_status = 86;                    // exit status when only a relaunch can help
 
 Nanoseconds to_nanoseconds(double seconds) { return static_cast<Nanoseconds>(seconds * 1e9); }
@@ -563,11 +567,21 @@ struct Context::Impl {
     }
   }
 
+  /// One line on the terminal, overwritten in place; nothing where stderr is no terminal.
+  void show_progress() {
+    const auto now = monotonic_now();
+    if (now - progress_shown < progress_every || ::isatty(STDERR_FILENO) == 0) return;
+    progress_shown = now;
+    std::fprintf(stderr, "\rstep %llu, version %llu, committed %llu ", static_cast<unsigned long long>(steps),
+                 static_cast<unsigned long long>(newest), static_cast<unsigned long long>(hub->committed()));
+  }
+
   void step() {
     ++steps;
     if (!options.enabled) return;
     status->set_step(steps);
     strike(steps, 0);
+    if (options.progress && *rank == 0) show_progress();
     if (options.every > 0 && steps % options.every == 0) checkpoint();
   }
 
@@ -666,6 +680,7 @@ struct Context::Impl {
   Version newest = 0, newest_listed = 0, formed_committed = 0;
   std::set<Version> failed_versions;
   bool must_restore = false;
+  Nanoseconds progress_shown = 0;
   std::optional<trace::RecoveryRecord> recovery;
   std::atomic<bool> housekeeping{false};
   mutable std::mutex statistics_mutex;
