@@ -400,7 +400,12 @@ struct Context::Impl {
     const auto kept = static_cast<std::size_t>(options.keep);
     for (const auto& [held, list] : versions) {
       const auto oldest = list.size() > kept ? list[list.size() - 1 - kept] : list.front();
-      retain(tier, held, oldest, static_cast<std::size_t>(options.max_chain), key);
+      try {
+        retain(tier, held, oldest, static_cast<std::size_t>(options.max_chain), key);
+      } catch (const Error& error) {
+        // Nothing is erased that could not be replaced, so this costs room and no version; captures go on.
+        log::warning(std::string("keeping house: ") + error.what());
+      }
     }
   }
 
