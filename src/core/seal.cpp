@@ -190,6 +190,17 @@ SealSalt Sealer::random_salt() {
 }
 
 void Sealer::seal(std::uint64_t piece, ByteView plain, ByteView associated, Bytes& out) {
+  const std::size_t begin = out.size();
+  out.resize(begin + plain.size() + seal_tag_bytes);
+  try {
+    seal_to(piece, plain, associated, out.data() + begin);
+  } catch (...) {
+    out.resize(begin);
+    throw;
+  }
+}
+
+void Sealer::seal_to(std::uint64_t piece, ByteView plain, ByteView associated, std::byte* out) {
   const std::string operation = "seal piece " + std::to_string(piece);
   if (state_->sealed_any && piece <= state_->last_piece) {
     throw Error(ErrorCategory::state, operation,
@@ -197,20 +208,17 @@ void Sealer::seal(std::uint64_t piece, ByteView plain, ByteView associated, Byte
                     std::to_string(state_->last_piece));
   }
   const int size = length_of(plain.size(), operation), extra = length_of(associated.size(), operation);
-  const std::size_t begin = out.size();
-  out.resize(begin + plain.size() + seal_tag_bytes);
   state_->sealed_any = true;
   state_->last_piece = piece;
   auto* const context = state_->context.get();
   const Nonce nonce = nonce_of(piece);
-  auto* const target = reinterpret_cast<unsigned char*>(out.data() + begin);
+  auto* const target = reinterpret_cast<unsigned char*>(out);
   int done = 0;
   if (EVP_EncryptInit_ex(context, EVP_aes_256_gcm(), nullptr, state_->key.data(), nonce.data()) != 1 ||
       (extra != 0 && EVP_EncryptUpdate(context, nullptr, &done, data_of(associated), extra) != 1) ||
       (size != 0 && EVP_EncryptUpdate(context, target, &done, data_of(plain), size) != 1) ||
       EVP_EncryptFinal_ex(context, target + size, &done) != 1 ||
       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, seal_tag_bytes, target + size) != 1) {
-    out.resize(begin);
     throw_openssl(operation);
   }
 }

@@ -44,7 +44,6 @@ struct SnapshotBuilder::State {
   std::unique_ptr<SnapshotWriter> writer;
   RawBuffer buffer{append_bytes + max_segment_plain_bytes + seal_tag_bytes};  ///< not yet appended
   std::optional<RawBuffer> plain;                                             ///< a segment before it is sealed
-  Bytes sealed;
   std::uint64_t offset = 0;  ///< of the end of `buffer` in the snapshot
   std::uint64_t piece = 0;
   std::size_t region = 0;  ///< of the newest segment
@@ -153,10 +152,9 @@ void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
   target.grow(bodies.size());
   ByteView stored = target.view().subspan(begin);
   if (s.sealer) {
-    s.sealed.clear();
-    s.sealer->seal(s.piece, stored, s.header, s.sealed);
-    s.buffer.append(s.sealed);
-    stored = s.sealed;
+    s.sealer->seal_to(s.piece, stored, s.header, s.buffer.end());
+    stored = {s.buffer.end(), stored.size() + seal_tag_bytes};
+    s.buffer.grow(stored.size());
   }
   ++s.piece;
   record.segments.push_back({segment, s.offset, stored.size(), digest64(stored)});

@@ -70,7 +70,7 @@ TEST(Seal, NoNonceTwice) {
   for (const std::uint64_t piece : {5, 4, 0}) {
     expect_error(ErrorCategory::state, {"ascending"}, [&] { sealer.seal(piece, {}, {}, out); });
   }
-  EXPECT_EQ(out.size(), size);
+  EXPECT_EQ(out.size(), size) << "a refused piece appends nothing";
   sealer.seal(~std::uint64_t{0}, {}, {}, out);
 }
 

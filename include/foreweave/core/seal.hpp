@@ -48,6 +48,8 @@ class Sealer {
   /// Appends the sealed `plain` (same size) and its tag to `out`. `associated` is authenticated, not stored. Pieces are
   /// sealed in ascending order (gaps are fine): Error(state) otherwise, since a number used twice would give all away.
   void seal(std::uint64_t piece, ByteView plain, ByteView associated, Bytes& out);
+  /// The same into memory with room for plain.size() + seal_tag_bytes, which must not overlap `plain`.
+  void seal_to(std::uint64_t piece, ByteView plain, ByteView associated, std::byte* out);
   /// The reverse: `out` holds exactly the plain bytes. Throws Error(security) naming `what` when it does not verify:
   /// wrong key, or damaged (`out` is empty then). In any order.
   void open(std::uint64_t piece, ByteView sealed, ByteView associated, Bytes& out, std::string_view what);
