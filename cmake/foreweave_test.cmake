@@ -22,6 +22,9 @@ set(FOREWEAVE_TEST_ENVIRONMENT
   LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/lsan.supp:print_suppressions=0
   UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp:ignore_noninstrumented_modules=1)
+# And of those that go on after a death (mpirun --with-ft ulfm): as foreweave-run sets it, and for its reasons.
+set(FOREWEAVE_TEST_SURVIVOR_ENVIRONMENT ${FOREWEAVE_TEST_ENVIRONMENT} OMPI_MCA_pml=ob1 OMPI_MCA_async_mpi_finalize=1
+  OMPI_MCA_btl=self,sm)
 
 # What starts the ranks of a test; a rank count and the program follow.
 set(FOREWEAVE_MPIRUN ${MPIEXEC_EXECUTABLE} --oversubscribe)

@@ -9,5 +9,5 @@ if(_mpirun MATCHES "Open MPI\\) ([0-9]+)" AND CMAKE_MATCH_1 GREATER_EQUAL 5)
   # mpirun's own status speaks of the killed rank: what counts is what the three others say.
   set_tests_properties(comm.mpi_failure.4 PROPERTIES TIMEOUT 120 PROCESSORS 2 LABELS "mpi;comm"
     PASS_REGULAR_EXPRESSION "survivor ok.*survivor ok.*survivor ok"
-    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe")
+    ENVIRONMENT "${FOREWEAVE_TEST_SURVIVOR_ENVIRONMENT}")
 endif()
