@@ -126,13 +126,13 @@ TEST(Options, CommandLineNamesTheFileOverTheEnvironment) {
 
 TEST(Options, TakesItsArgumentsAndLeavesTheOthers) {
   Arguments arguments({"-n", "3", "--foreweave-job", "demo", "input.toml", "--foreweave-progress", "1",
-                       "--foreweave-progress", "off", "--foreweave-max-chain=5", "--", "--foreweave-copies=2"});
+                       "--foreweave-enabled", "off", "--foreweave-max-chain=5", "--", "--foreweave-copies=2"});
   const auto options = Options::from(arguments.argc, arguments.argv);
   EXPECT_THAT(arguments.left(), ElementsAre("-n", "3", "input.toml", "1", "--", "--foreweave-copies=2"));
   EXPECT_EQ(arguments.argv[arguments.argc], nullptr);
   EXPECT_EQ(options.job, "demo");
   EXPECT_TRUE(options.progress);
-  EXPECT_FALSE(options.progress);
+  EXPECT_FALSE(options.enabled);
   EXPECT_EQ(options.max_chain, 5u);
   EXPECT_EQ(options.copies, 1u);
 }
