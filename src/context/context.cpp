@@ -151,10 +151,23 @@ struct Context::Impl {
     info.rank = static_cast<Rank>(group->hub());
     info.ranks = ranks;
     info.hub = group->hub();
+    info.hubs = static_cast<std::uint32_t>(group->living().size());
     info.attempt = static_cast<int>(options.attempt);
     for (const auto& entry : options.list()) info.options.emplace_back(entry.name, entry.value);
     recorder = std::make_unique<trace::Recorder>(options.trace, info);
     if (group->hub() == 0) trace::write_index(options.trace, info);
+  }
+
+  /// A trace that cannot be written ends neither the program nor its recovery: the records wait for the next drain.
+  template <class Drain>
+  void drain_trace(Drain drain) {
+    if (!recorder) return;
+    try {
+      drain(*recorder);
+    } catch (const Error& error) {
+      if (!trace_trouble) log::warning(std::string("the trace falls behind: ") + error.what());
+      trace_trouble = true;
+    }
   }
 
   Inventory inventory() {
@@ -339,7 +352,7 @@ struct Context::Impl {
       throw Error(ErrorCategory::state, "checkpoint", "a rank was replaced: call restore() before the next checkpoint");
     }
     const auto begin = monotonic_now();
-    if (recorder) recorder->drain_if_due();
+    drain_trace([](trace::Recorder& trace) { trace.drain_if_due(); });
     worker->rethrow();
     const auto version = newest + 1;
     const auto in_flight = static_cast<Version>(options.in_flight);
@@ -550,7 +563,7 @@ struct Context::Impl {
     if (*rank == 0) say_recovered();
     if (recorder) {
       recorder->add(*recovery);
-      recorder->drain();
+      drain_trace([](trace::Recorder& trace) { trace.drain(); });
     }
     recovery.reset();
     const std::lock_guard lock(statistics_mutex);
@@ -625,7 +638,7 @@ struct Context::Impl {
     for (;;) {
       if (!rank) {
         if (group->wait_as_spare() == Group::SpareCall::finished) return;
-        repair();
+        repair_or_give_up();
         continue;
       }
       try {
@@ -644,12 +657,16 @@ struct Context::Impl {
         say_outcome(std::string("error: ") + error.what());
         throw;
       }
-      try {
-        repair();
-      } catch (const Error& error) {
-        if (error.category() != ErrorCategory::resource) throw;
-        give_up(error);
-      }
+      repair_or_give_up();
+    }
+  }
+
+  void repair_or_give_up() {
+    try {
+      repair();
+    } catch (const Error& error) {
+      if (error.category() != ErrorCategory::resource) throw;
+      give_up(error);
     }
   }
 
@@ -659,7 +676,7 @@ struct Context::Impl {
       throw why;
     }
     log::error(std::string(why.what()) + "; ending the job, so that foreweave-run can start it again");
-    if (recorder) recorder->drain();
+    drain_trace([](trace::Recorder& trace) { trace.drain(); });
     group->abort(gave_up_status);
     std::abort();   // not reached; abort() of a group is virtual, and the compiler does not see that it never returns
   }
@@ -686,6 +703,7 @@ struct Context::Impl {
   std::set<Version> failed_versions;
   bool must_restore = false;
   Nanoseconds progress_shown = 0;
+  bool trace_trouble = false;   // said already
   std::optional<trace::RecoveryRecord> recovery;
   std::atomic<bool> housekeeping{false};
   mutable std::mutex statistics_mutex;
@@ -751,10 +769,12 @@ Version Context::committed() const { return impl_->hub ? impl_->hub->committed()
 void Context::run(const std::function<void()>& body) { impl_->run(body); }
 
 Statistics Context::statistics() const {
+  if (impl_->worker) impl_->wait_for_worker();   // it changes what a capture holds
+  const auto held = impl_->capture ? impl_->capture->held_bytes() : 0;
   const std::lock_guard lock(impl_->statistics_mutex);
   auto result = impl_->statistics;
+  result.held_bytes = held;
   if (impl_->hub) result.bytes_sent = impl_->hub->bytes_sent();
-  if (impl_->capture) result.held_bytes = impl_->capture->held_bytes();
   return result;
 }
 

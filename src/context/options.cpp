@@ -264,7 +264,7 @@ std::vector<Row> make_table() {
   t.push_back(count_row<std::uint32_t>("in_flight", &Options::in_flight, 1, 1024,
                                        "versions not yet committed before checkpoint waits"));
   t.push_back(text_row("key_file", "file", &Options::key_file, "a file of 64 hex digits readable by its owner alone",
-                       "the job's key: snapshots and frames are sealed with it", any_line));
+                       "the job's key: snapshots are sealed with it, in memory, on the way and in files", any_line));
   t.push_back(text_row("key", "secret", &Options::key, "64 hex digits", "the job's key itself; environment only",
                        [](std::string_view text) {
                          return text.empty() ||

@@ -16,14 +16,14 @@ namespace fs = std::filesystem;
 namespace {
 
 // Whether the index that is there belongs to this run: then it is extended. Another run's is replaced; another
-// program's file is not touched.
+// program's file is not touched. A run without a name (not started by foreweave-run) has one attempt alone.
 bool belongs_to(const fs::path& index, const RunInfo& info) {
   auto file = open_hdf5_file(index);
   if (get_text_attribute(file, "format") != index_format_name) {
     throw Error(ErrorCategory::format, "write trace index " + index.string(),
                 "a file of that name is there and is no Foreweave trace index; choose another trace folder");
   }
-  return get_text_attribute(file, "run_id") == info.run_id;
+  return !info.run_id.empty() && get_text_attribute(file, "run_id") == info.run_id;
 }
 
 }  // namespace
