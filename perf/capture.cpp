@@ -297,12 +297,12 @@ class Benchmark {
       store_ratios.push_back(static_cast<double>(store->bytes()) / static_cast<double>(bytes_));
     }
     results_.push_back({"capture.memory", static_cast<double>(engine.peak_held_bytes()) / static_cast<double>(bytes_),
-                        "x", static_cast<double>(engine.held_bytes()) / static_cast<double>(bytes_),
+                        "ratio", static_cast<double>(engine.held_bytes()) / static_cast<double>(bytes_),
                         static_cast<double>(engine.peak_held_bytes()) / static_cast<double>(bytes_),
                         "bytes held at most / region bytes, 12 versions"});
     results_.push_back(summary("capture.store_rate", {finishes.begin() + 1, finishes.end()}, "GB/s",
                                "encoding and writing to shared memory"));
-    results_.push_back(summary("capture.store_bytes", {store_ratios.end() - 6, store_ratios.end()}, "x",
+    results_.push_back(summary("capture.store_bytes", {store_ratios.end() - 6, store_ratios.end()}, "ratio",
                                "bytes stored / region bytes, 3 versions kept, chains of up to 4 before"));
     std::vector<double> restores, opens;
     for (int i = -1; i < repeats_; ++i) {
