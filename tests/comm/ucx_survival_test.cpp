@@ -255,9 +255,13 @@ TEST_P(Survival, AKilledPeerIsReplaced) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Settings, Survival,
-                         testing::Values(Setting{"tcp", "tcp,self", true, 6},
-                                         Setting{"shm", "posix,sysv,self", false, 4}),
+// Shared memory is measured on demand (FOREWEAVE_TEST_SHM=1), not promised: see docs/transports.md.
+std::vector<Setting> settings() {
+  std::vector<Setting> all{{"tcp", "tcp,self", true, 6}};
+  if (std::getenv("FOREWEAVE_TEST_SHM") != nullptr) all.push_back({"shm", "posix,sysv,self", false, 4});
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(Settings, Survival, testing::ValuesIn(settings()),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace
