@@ -89,7 +89,7 @@ class Job:
                     str(self.steps), "--output", str(self.folder)]
         command += ["--plain"] if plain else []
         command += ["--progress"] if self.terminal else []
-        done = subprocess.run(command, cwd=ROOT, env=env, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=env, check=False, timeout=240)
         if done.returncode:
             raise Failed(f"the run '{self.name}' ended with exit status {done.returncode}")
         self.summary = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ class Job:
 
 def same_fields(a, b):
     done = subprocess.run([str(BUILD / "examples" / "01_gray_scott" / "compare_fields"), str(a), str(b)],
-                          stdout=subprocess.PIPE, text=True, check=False)
+                          stdout=subprocess.PIPE, text=True, check=False, timeout=60)
     if done.returncode > 1:
         raise Failed(f"{a} and {b} cannot be compared: {done.stdout.strip()}")
     return done.returncode == 0
@@ -180,7 +180,7 @@ def report(step, found):
             ("pictures", [sys.executable, str(ROOT / "examples" / "view_fields.py"),
                           str(found["disturbed"].folder / "fields_00000000.vtkhdf"), str(found["disturbed"].final_fields()),
                           str(last), "-o", str(OUT / "fields.png"), "--csv", str(OUT / "fields.csv")])):
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=240)
         if done.returncode:
             problems.append(f"{what}: {done.stdout.strip()[-500:]}")
     return problems

@@ -104,14 +104,11 @@ struct Context::Impl {
         context::HubOptions{group->hub(), to_nanoseconds(options.heartbeat), to_nanoseconds(options.suspect_after)},
         recorder.get(), [this](Version version) { on_committed(version); });
     worker = std::make_unique<context::Worker>([this] { hub->notify(); });
-    for (;;) {
-      try {
-        form();
-        break;
-      } catch (const RankLost&) {
-        if (!group->can_repair()) throw;
-        group->repair();
-      }
+    try {
+      form_first();
+    } catch (...) {
+      hub.reset();   // before the worker, which its progress thread knows
+      throw;
     }
     if (options.attempt > 0) {
       recovery = trace::RecoveryRecord{};
@@ -191,7 +188,9 @@ struct Context::Impl {
       if (mine.snapshot_ranks == 0 && !list.empty()) {
         try {
           const auto last = list.back().id;
-          mine.snapshot_ranks = Snapshot::parse(from.open(last), key.get(), to_string(last))->manifest().ranks;
+          if (auto bytes = from.open(last)) {
+            mine.snapshot_ranks = Snapshot::parse(std::move(bytes), key.get(), to_string(last))->manifest().ranks;
+          }
         } catch (const Error& error) {
           log::debug(error.what());
         }
@@ -294,6 +293,17 @@ struct Context::Impl {
     if (capture || !options.enabled) return;
     capture = std::make_unique<CaptureEngine>(CaptureOptions{*role, ranks, options.job, key, options.staging});
     capture->add(RegionSpec{steps_region, &steps, sizeof steps, ElementType::u64, {}});
+  }
+
+  void form_first() {
+    for (;;) {
+      try {
+        return form();
+      } catch (const RankLost&) {
+        if (!group->can_repair()) throw;
+        group->repair();
+      }
+    }
   }
 
   /// Everyone who lives comes here after a death.
@@ -416,8 +426,15 @@ struct Context::Impl {
       try {
         retain(tier, held, oldest, static_cast<std::size_t>(options.max_chain), key);
       } catch (const Error& error) {
-        // Nothing is erased that could not be replaced, so this costs room and no version; captures go on.
+        // This costs room and no version of the own rank; captures go on.
         log::warning(std::string("keeping house: ") + error.what());
+        // A damaged mirror is worth nothing, and its owner is alive: without it the next delta is refused, and the
+        // whole chain comes anew.
+        if (held != rank && error.category() == ErrorCategory::format) {
+          for (const auto& stored : tier.list()) {
+            if (stored.id.rank == held) tier.erase(stored.id);
+          }
+        }
       }
     }
   }

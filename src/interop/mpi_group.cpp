@@ -149,8 +149,11 @@ class MpiGroup final : public Group {
       check(MPI_Comm_group(world_, &world_group), "read the group");
       check(MPI_Group_translate_ranks(world_group, 1, &in_world, group, &in_members), "find the spares");
       MPI_Group_free(&world_group);
-      if (in_members == MPI_UNDEFINED) {
+      if (in_members != MPI_UNDEFINED) continue;
+      try {
         check(MPI_Send(nullptr, 0, MPI_BYTE, in_world, finished_tag, world_), "let a spare go");
+      } catch (const RankLost& lost) {
+        log::info(lost.what());   // it died while it waited; there is nothing to be let go
       }
     }
     MPI_Group_free(&group);

@@ -88,6 +88,9 @@ def main():
             recovered = bool(lines) and lines[-1].startswith("recoveries 1 ")
             # A fault late in the last version may come after the end: then nothing died, and the result must still hold.
             struck = any((folder / "host").glob(f"kill-{seed}/fault-0")) or "restored version" in text or code != 0
+            # The way that was asked for, not another that also works.
+            way = {"in_place": "recovery: in place", "relaunch": "recovery: by relaunch"}[arguments.mode]
+            recovered = recovered and way in text
             good = code == 0 and lines[:arguments.ranks] == expected and (recovered or not struck)
             print(f"seed {seed}: {fault} elements={elements} every={every}: "
                   f"{'identical' if good else 'FAILED'}, {lines[-1] if lines else 'no result'}", flush=True)

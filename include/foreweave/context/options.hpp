@@ -58,7 +58,7 @@ struct Options {
   std::string ucx_tls = "tcp,self";
   std::string ucx_net_devices;            ///< empty: UCX chooses
   double heartbeat = 0.1;                 ///< seconds between two heartbeats
-  double suspect_after = 3;               ///< seconds of silence after which a hub is taken for dead
+  double suspect_after = 10;              ///< seconds of silence after which a hub is taken for dead
   double commit_wait = 60;                ///< seconds one call may wait for versions in flight
   std::uint32_t in_flight = 2;            ///< versions not yet committed before checkpoint waits
   std::string key_file;
