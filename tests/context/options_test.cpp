@@ -265,7 +265,7 @@ TEST(Options, ProgramChangesAreCheckedAndNamed) {
   options.copies = 9;
   EXPECT_THAT(refusal([&] { options.check(); }), AllOf(HasSubstr("'copies'"), HasSubstr("'9'")));
   options.copies = 1;
-  options.heartbeat = 2;
+  options.heartbeat = options.suspect_after;
   EXPECT_THAT(refusal([&] { options.check(); }), HasSubstr("suspect_after"));
   EXPECT_THAT(refusal([&] { options.set("nope", "1"); }), HasSubstr("'nope'"));
 }
