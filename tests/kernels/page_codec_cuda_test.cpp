@@ -1,6 +1,8 @@
 // timeout: 600
 // The page codec in CUDA: the common suite, on the emulator in every run and on a GPU where there is one.
 
+#include <algorithm>
+
 #include "kernels/device_page_codec.hpp"
 
 #ifdef FOREWEAVE_EMULATED_CUDA
