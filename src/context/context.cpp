@@ -291,7 +291,7 @@ struct Context::Impl {
     log::set_rank(*role);
     if (recorder) recorder->set_rank(*role);
     if (capture || !options.enabled) return;
-    capture = std::make_unique<CaptureEngine>(CaptureOptions{*role, ranks, options.job, key, options.staging});
+    capture = std::make_unique<CaptureEngine>(CaptureOptions{*role, ranks, options.job, key, options.staging, options.max_chain});
     capture->add(RegionSpec{steps_region, &steps, sizeof steps, ElementType::u64, {}});
   }
 

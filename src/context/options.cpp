@@ -244,7 +244,7 @@ std::vector<Row> make_table() {
   t.push_back(bytes_row("host_budget", &Options::host_budget, "limit of the host tier of one process; 0: none"));
   t.push_back(count_row<std::uint32_t>("copies", &Options::copies, 0, 8, "copies of each snapshot on partner hubs"));
   t.push_back(count_row<std::uint32_t>("max_chain", &Options::max_chain, 1, 1024,
-                                       "links of a delta chain before it is folded into a full snapshot"));
+                                       "links of a delta chain before it is folded, or a full snapshot taken instead"));
   t.push_back(count_row<std::uint32_t>("keep", &Options::keep, 1, 1u << 20,
                                        "newest versions kept besides the committed one"));
   t.push_back(bytes_row("staging", &Options::staging, "staging memory of captures; 0: as much as the regions"));

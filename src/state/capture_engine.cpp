@@ -44,6 +44,19 @@ void check(const RegionSpec& spec) {
   }
 }
 
+/// What a restore would have to read: the snapshots since the last full one.
+struct ChainCost {
+  std::size_t links = 0;
+  std::uint64_t full_bytes = 0, delta_bytes = 0;
+
+  void add(bool full, std::uint64_t bytes) {
+    if (full) *this = {.links = 0, .full_bytes = bytes, .delta_bytes = 0};
+    if (!full) delta_bytes += bytes;
+    ++links;
+  }
+  bool too_long(std::size_t limit) const { return limit != 0 && links >= limit && delta_bytes >= full_bytes; }
+};
+
 }  // namespace
 
 struct CaptureEngine::State {
@@ -59,6 +72,7 @@ struct CaptureEngine::State {
   Digest128 base_state;
   std::vector<RegionRecord> base_regions;  ///< of that state
   Version newest = 0;                      ///< captured or restored last
+  ChainCost chain;                         ///< that ends in `base_version`
 
   bool pending = false;
   CaptureReport report;
@@ -169,7 +183,7 @@ void CaptureEngine::begin(Version version) {
                 "versions ascend, and version " + std::to_string(s.newest) + " was captured or restored last");
   }
   const auto started = monotonic_now();
-  const bool full = !s.fits_base();
+  const bool full = !s.fits_base() || s.chain.too_long(s.options.max_chain);
   s.report = {};
   s.report.version = version;
   s.report.base = full ? 0 : s.base_version;
@@ -233,6 +247,7 @@ CaptureReport CaptureEngine::finish(Store& store) {
   s.base_state = result.state;
   s.base_regions = std::move(header.regions);
   s.newest = id.version;
+  s.chain.add(header.base == 0, result.bytes);
   s.report.dirty_pages = result.dirty_pages;
   s.report.snapshot_bytes = result.bytes;
   s.report.pages_by_transform = result.pages_by_transform;
@@ -289,6 +304,7 @@ void CaptureEngine::restore(const Chain& chain) {
   s.base_regions = manifest.regions;
   for (auto& region : s.base_regions) region.segments.clear();
   s.newest = manifest.version;
+  for (const auto& link : chain.links()) s.chain.add(link->manifest().base == 0, link->bytes());
 }
 
 std::uint64_t CaptureEngine::held_bytes() const { return state_->held(); }

@@ -416,6 +416,31 @@ TEST_F(CaptureTest, MemoryHeldIsBaseAndStagingWhateverTheNumberOfVersions) {
   program.expect_stored(*store_, 12);
 }
 
+TEST_F(CaptureTest, ACostlyChainEndsInAFullSnapshotAndACheapOneGoesOn) {
+  Program program({.max_chain = 3});
+  program.protect(random_region("u", 2 * segment_bytes, 1));
+  std::vector<Version> bases;
+  const auto change = [&](Version version, std::uint64_t bytes) {
+    for (std::uint64_t i = 0; i < bytes; ++i) {
+      program.regions[0].content[i] ^= static_cast<std::byte>(0x55 + 2 * version);
+    }
+    bases.push_back(program.capture(*store_, version).base);
+    program.expect_stored(*store_, version);
+  };
+  for (Version version = 1; version <= 8; ++version) change(version, 2 * segment_bytes);
+  EXPECT_EQ(bases, (std::vector<Version>{0, 1, 2, 0, 4, 5, 0, 7}));
+  bases.clear();
+  for (Version version = 9; version <= 20; ++version) change(version, 512);
+  EXPECT_EQ(bases, (std::vector<Version>{8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}));
+
+  // A process that restores goes on counting where the chain it came from stands.
+  Program next({.max_chain = 3});
+  next.protect({"u", ElementType::bytes, {}, Bytes(2 * segment_bytes)});
+  next.engine.restore(Chain::open(*store_, {0, 6}, nullptr));
+  next.regions[0].content = random_bytes(2 * segment_bytes, 7);
+  EXPECT_EQ(next.capture(*store_, 21).base, 0u);
+}
+
 TEST_F(CaptureTest, StagingIsBoundedWhenAskedFor) {
   const std::uint64_t bytes = 16 * segment_bytes, limit = 3 * segment_bytes;
   Program program({.staging_bytes = limit});

@@ -28,6 +28,7 @@ struct CaptureOptions {
   std::string job = {};
   std::shared_ptr<const Key> key = nullptr;  ///< null: snapshots are not sealed
   std::uint64_t staging_bytes = 0;           ///< 0: as much as the regions (never above 1.0 × their bytes)
+  std::size_t max_chain = 0;                 ///< links after which a costly chain ends (see begin()); 0: never
 };
 
 /// What one capture did; all of it goes to the trace.
@@ -52,7 +53,9 @@ class CaptureEngine {
   void remove(const std::string& name);
   const std::vector<RegionSpec>& regions() const;
 
-  /// The next capture is full, not a delta (no base, changed set of regions, after a failed finish).
+  /// A delta against the version before; full where there is none to be had (no base, changed set of regions, after a
+  /// failed finish), and where the chain has `max_chain` links whose deltas hold as much as its full snapshot: a new one
+  /// then costs less than folding all of them, here and on every mirror.
   void begin(Version version);
   /// Whatever it throws (disk full, over budget), what the store held before stays, and the next capture is full. A
   /// store that does not hold the version that begin() took a delta against gets a full snapshot.
