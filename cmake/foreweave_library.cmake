@@ -25,7 +25,7 @@ target_compile_definitions(foreweave_objects PRIVATE
   FOREWEAVE_VERSION="${PROJECT_VERSION}" FOREWEAVE_BUILD_TYPE="$<CONFIG>" FOREWEAVE_WITH_CUDA=$<BOOL:${FOREWEAVE_WITH_CUDA}>
   FOREWEAVE_WITH_KOKKOS=$<BOOL:${FOREWEAVE_WITH_KOKKOS}>)
 set(FOREWEAVE_PRIVATE_LIBRARIES Threads::Threads MPI::MPI_CXX PkgConfig::UCX PkgConfig::XXHASH PkgConfig::ZSTD
-  PkgConfig::HWY OpenSSL::Crypto foreweave_hdf5 fmt::fmt spdlog::spdlog ${CMAKE_DL_LIBS})
+  PkgConfig::HWY PkgConfig::ISAL OpenSSL::Crypto foreweave_hdf5 fmt::fmt spdlog::spdlog ${CMAKE_DL_LIBS})
 target_link_libraries(foreweave_objects PRIVATE foreweave_flags ${FOREWEAVE_PRIVATE_LIBRARIES})
 
 # Makes a shared library out of the objects and one CUDA backend's sources.
