@@ -5,6 +5,7 @@
 #include "foreweave/core/clock.hpp"
 #include "foreweave/core/error.hpp"
 #include "foreweave/state/capture.hpp"
+#include "state/global_part.hpp"
 #include "state/link_fit.hpp"
 #include "state/region_capture.hpp"
 
@@ -17,7 +18,15 @@ namespace {
 /// What finish() holds besides bases and staging: an encoded segment, and the builder's buffers.
 constexpr std::uint64_t finish_scratch_bytes = 4 * segment_bytes;
 
-RegionRecord record_of(const RegionSpec& spec) { return {spec.name, spec.type, spec.bytes, spec.extents, {}}; }
+RegionRecord record_of(const RegionSpec& spec) {
+  RegionRecord record{spec.name, spec.type, spec.bytes, spec.extents, spec.part, {}};
+  // "No ghosts" is said in one way, here and by the reader of a manifest.
+  auto& part = record.part;
+  if (part && std::all_of(part->ghost.begin(), part->ghost.end(), [](auto layers) { return layers == 0; })) {
+    part->ghost.clear();
+  }
+  return record;
+}
 
 /// Error(argument) for a description of memory that cannot be.
 void check(const RegionSpec& spec) {
@@ -31,17 +40,19 @@ void check(const RegionSpec& spec) {
   if (spec.bytes % width != 0) {
     refuse(std::to_string(spec.bytes) + " bytes are not a whole number of " + to_string(spec.type) + " elements");
   }
-  if (spec.extents.empty()) return;
   if (spec.extents.size() > 16) refuse("it has more than 16 extents");
   std::uint64_t product = 1;
   for (const auto extent : spec.extents) {
     if (extent != 0 && product > std::numeric_limits<std::uint64_t>::max() / extent) refuse("its extents overflow");
     product *= extent;
   }
-  if (product != spec.bytes / width) {
+  if (!spec.extents.empty() && product != spec.bytes / width) {
     refuse("its extents multiply to " + std::to_string(product) + " elements, but it has " +
            std::to_string(spec.bytes / width));
   }
+  if (!spec.part) return;
+  const auto problem = part_problem(*spec.part, spec.extents, spec.bytes / width);
+  if (!problem.empty()) refuse(problem);
 }
 
 /// What a restore would have to read: the snapshots since the last full one.
@@ -285,6 +296,9 @@ void CaptureEngine::restore(const Chain& chain) {
     if (found->type != spec.type) {
       refuse("region '" + spec.name + "' is of type " + to_string(spec.type) + ", but was captured as " +
              to_string(found->type));
+    }
+    if (found->part != record_of(spec).part) {
+      refuse("region '" + spec.name + "' is another part of the whole than was captured");
     }
     stored_as[i] = static_cast<std::size_t>(found - manifest.regions.begin());
   }

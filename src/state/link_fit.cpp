@@ -15,6 +15,7 @@ std::string region_difference(const RegionRecord& a, const RegionRecord& b) {
   if (a.bytes != b.bytes) return name + std::to_string(a.bytes) + " bytes against " + std::to_string(b.bytes);
   if (a.type != b.type) return name + "type " + to_string(a.type) + " against " + to_string(b.type);
   if (a.extents != b.extents) return name + "other extents";
+  if (a.part != b.part) return name + "another part of the whole";
   return {};
 }
 

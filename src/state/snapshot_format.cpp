@@ -4,6 +4,8 @@
 #include <set>
 #include <string>
 
+#include "state/global_part.hpp"
+
 namespace foreweave::state_detail {
 namespace {
 
@@ -31,6 +33,32 @@ Digest128 get_digest(ByteReader& reader) {
   return digest;
 }
 
+/// Number of dimensions, 0 without a part, and for each the extent of the whole, the offset and the ghost layers.
+void put_part(ByteWriter& writer, const std::optional<GlobalPart>& part) {
+  const std::size_t dimensions = part ? part->whole.size() : 0;
+  writer.put(static_cast<std::uint8_t>(dimensions));
+  for (std::size_t d = 0; d < dimensions; ++d) {
+    writer.put(part->whole[d]);
+    writer.put(part->offset[d]);
+    writer.put(part->ghost.empty() ? std::uint64_t{0} : part->ghost[d]);
+  }
+}
+
+std::optional<GlobalPart> get_part(ByteReader& reader) {
+  const auto dimensions = reader.get<std::uint8_t>();
+  if (dimensions == 0) return std::nullopt;
+  GlobalPart part;
+  bool ghosts = false;
+  for (int d = 0; d < dimensions; ++d) {
+    part.whole.push_back(reader.get<std::uint64_t>());
+    part.offset.push_back(reader.get<std::uint64_t>());
+    part.ghost.push_back(reader.get<std::uint64_t>());
+    ghosts = ghosts || part.ghost.back() != 0;
+  }
+  if (!ghosts) part.ghost.clear();  // "none" is said in one way
+  return part;
+}
+
 /// What is wrong with the description of a region; empty when nothing is.
 std::string region_problem(const RegionRecord& region) {
   const std::string name = "region '" + region.name + "'";
@@ -41,17 +69,18 @@ std::string region_problem(const RegionRecord& region) {
   if (region.bytes > max_region_bytes) return name + " has an impossible size of " + std::to_string(region.bytes);
   if (region.bytes % width != 0) return name + " is not a whole number of elements";
   if (region.extents.size() > max_extents) return name + " has more than 16 extents";
-  if (region.extents.empty()) return {};
   std::uint64_t product = 1;
   for (const auto extent : region.extents) {
     if (extent != 0 && product > max_region_bytes / extent) return name + " has impossible extents";
     product *= extent;
   }
-  if (product != region.bytes / width) {
+  if (!region.extents.empty() && product != region.bytes / width) {
     return name + " has " + std::to_string(region.bytes / width) + " elements, but its extents multiply to " +
            std::to_string(product);
   }
-  return {};
+  if (!region.part) return {};
+  const auto problem = part_problem(*region.part, region.extents, region.bytes / width);
+  return problem.empty() ? problem : name + ": " + problem;
 }
 
 std::string manifest_problem(const Manifest& manifest) {
@@ -113,8 +142,8 @@ Header read_header(ByteView bytes, const std::string& what) {
   const auto reserved = reader.get<std::uint64_t>();
   const auto digest = reader.get<std::uint64_t>();
   if (digest != digest64(bytes.first(header_bytes - sizeof digest))) damaged(what, "its header is damaged");
-  if (header.format != snapshot_format_version) {
-    damaged(what, "its format is number " + std::to_string(header.format) + "; this program reads number " +
+  if (header.format == 0 || header.format > snapshot_format_version) {
+    damaged(what, "its format is number " + std::to_string(header.format) + "; this program reads numbers up to " +
                       std::to_string(snapshot_format_version));
   }
   if ((header.flags & ~flag_sealed) != 0 || reserved != 0) damaged(what, "its header asks for things unknown here");
@@ -179,6 +208,7 @@ Bytes write_manifest(const Manifest& manifest) {
     writer.put(static_cast<std::uint8_t>(region.extents.size()));
     writer.put(region.bytes);
     for (const auto extent : region.extents) writer.put(extent);
+    put_part(writer, region.part);
     writer.put(static_cast<std::uint64_t>(region.segments.size()));
     for (const auto& segment : region.segments) {
       writer.put(segment.index);
@@ -190,7 +220,7 @@ Bytes write_manifest(const Manifest& manifest) {
   return writer.take();
 }
 
-Manifest read_manifest(ByteView bytes, std::uint64_t manifest_offset, const std::string& what) {
+Manifest read_manifest(ByteView bytes, std::uint64_t manifest_offset, std::uint16_t format, const std::string& what) {
   const std::string whose = "manifest of " + what;
   ByteReader reader(bytes, whose);
   if (reader.get<std::uint32_t>() != kernels::page_bytes || reader.get<std::uint32_t>() != pages_per_segment ||
@@ -215,6 +245,7 @@ Manifest read_manifest(ByteView bytes, std::uint64_t manifest_offset, const std:
     const auto extents = reader.get<std::uint8_t>();
     region.bytes = reader.get<std::uint64_t>();
     for (int i = 0; i < extents; ++i) region.extents.push_back(reader.get<std::uint64_t>());
+    if (format >= 2) region.part = get_part(reader);
     const auto segments = reader.get<std::uint64_t>();
     constexpr std::size_t record_bytes = 4 * sizeof(std::uint64_t);
     if (region.bytes > max_region_bytes || segments > segment_count(region.bytes) ||

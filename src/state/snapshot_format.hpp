@@ -14,7 +14,7 @@ namespace foreweave::state_detail {
 
 inline constexpr std::array<char, 8> header_magic{'F', 'W', 'S', 'N', 'A', 'P', '\r', '\n'};
 inline constexpr std::array<char, 8> footer_magic{'F', 'W', 'S', 'N', 'E', 'N', 'D', '\n'};
-inline constexpr std::uint16_t snapshot_format_version = 1;
+inline constexpr std::uint16_t snapshot_format_version = 2;  ///< written; 1, whose regions have no parts, is read
 inline constexpr std::uint16_t flag_sealed = 1;
 inline constexpr std::uint32_t page_codec_id = 1;
 inline constexpr std::size_t header_bytes = 64;
@@ -52,8 +52,9 @@ Bytes write_footer(const Footer& footer);
 Footer read_footer(ByteView snapshot, const std::string& what);
 
 Bytes write_manifest(const Manifest& manifest);
-/// Checks every number on its own and against the others. `manifest_offset` is where the segments must end.
-Manifest read_manifest(ByteView bytes, std::uint64_t manifest_offset, const std::string& what);
+/// Checks every number on its own and against the others. `manifest_offset` is where the segments must end, `format` the
+/// header's.
+Manifest read_manifest(ByteView bytes, std::uint64_t manifest_offset, std::uint16_t format, const std::string& what);
 /// What a header of a new snapshot may say: Error(argument) names what cannot be.
 void check_manifest_header(const Manifest& manifest);
 

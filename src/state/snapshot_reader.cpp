@@ -57,7 +57,7 @@ class ParsedSnapshot final : public Snapshot {
       Sealer(*key_, salt_).open(manifest_piece, manifest, header_, opened, "manifest of " + what_);
       manifest = opened;
     }
-    manifest_ = read_manifest(manifest, footer.manifest_offset, what_);
+    manifest_ = read_manifest(manifest, footer.manifest_offset, header.format, what_);
     if (manifest_.rank != header.rank || manifest_.version != header.version || manifest_.base != header.base) {
       fail(ErrorCategory::format, "its header and its manifest are of different snapshots");
     }

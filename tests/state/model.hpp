@@ -15,6 +15,7 @@ struct ModelRegion {
   ElementType type = ElementType::bytes;
   std::vector<std::uint64_t> extents;
   Bytes content;
+  std::optional<GlobalPart> part = {};
 };
 
 using ModelRank = std::vector<ModelRegion>;
@@ -29,7 +30,7 @@ inline Manifest manifest_of(const ModelRank& regions, SnapshotId id, Version bas
   manifest.wall_time_ns = static_cast<std::int64_t>(1000 + id.version);
   manifest.job = "model";
   for (const auto& region : regions) {
-    manifest.regions.push_back({region.name, region.type, region.content.size(), region.extents, {}});
+    manifest.regions.push_back({region.name, region.type, region.content.size(), region.extents, region.part, {}});
   }
   return manifest;
 }

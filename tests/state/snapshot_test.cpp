@@ -201,7 +201,7 @@ TEST_P(SnapshotTest, RegionsBeyondFourGibibytes) {
   // Two segments past 4 GiB, the last one short; no memory for the rest is needed.
   const std::uint64_t size = (std::uint64_t{5} << 30) + 3 * page_bytes + 3;
   Manifest manifest = manifest_of({}, {0, 1});
-  manifest.regions.push_back({"large", ElementType::bytes, size, {}, {}});
+  manifest.regions.push_back({"large", ElementType::bytes, size, {}, {}, {}});
   const std::uint64_t middle = 4500, last = segment_count(size) - 1;
   std::map<std::uint64_t, Bytes> content;
   {
@@ -291,7 +291,7 @@ TEST(Snapshot, ManifestsThatLieAreRefused) {
   using namespace state_detail;
   const auto footer = read_footer(good, "x");
   const Manifest honest = read_manifest(ByteView(good).subspan(footer.manifest_offset, footer.manifest_bytes),
-                                        footer.manifest_offset, "x");
+                                        footer.manifest_offset, snapshot_format_version, "x");
   const auto refused = [&](auto change) {
     Manifest lie = honest;
     change(lie);
@@ -314,6 +314,10 @@ TEST(Snapshot, ManifestsThatLieAreRefused) {
   refused([](Manifest& m) { m.regions[0].type = ElementType{77}; });
   refused([](Manifest& m) { m.regions[0].extents = {1, 2, 3}; });
   refused([](Manifest& m) { m.regions[0].extents.assign(17, 1); });
+  refused([](Manifest& m) { m.regions[0].part = GlobalPart{{9, 9}, {0, 0}, {}}; });
+  refused([](Manifest& m) { m.regions[0].part = GlobalPart{{9}, {0}, {}}; });
+  refused([](Manifest& m) { m.regions[0].part = GlobalPart{{~0ull}, {~0ull}, {}}; });
+  refused([](Manifest& m) { m.regions[0].part = GlobalPart{{~0ull}, {0}, {~0ull}}; });
   refused([](Manifest& m) { m.regions[0].segments.pop_back(); });
   refused([](Manifest& m) { std::swap(m.regions[0].segments[0], m.regions[0].segments[1]); });
   refused([](Manifest& m) { m.regions[0].segments[0].offset = 0; });
@@ -339,7 +343,7 @@ TEST(Snapshot, SegmentsThatLieAreRefused) {
   using namespace state_detail;
   const auto footer = read_footer(good, "x");
   const Manifest honest = read_manifest(ByteView(good).subspan(footer.manifest_offset, footer.manifest_bytes),
-                                        footer.manifest_offset, "x");
+                                        footer.manifest_offset, snapshot_format_version, "x");
   const auto segment = ByteView(good).subspan(header_bytes, honest.regions[0].segments[0].bytes);
   int applied = 0;
   const auto with_segment = [&](Bytes content) {

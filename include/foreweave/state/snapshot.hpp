@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +45,7 @@ struct RegionRecord {
   ElementType type = ElementType::bytes;
   std::uint64_t bytes = 0;
   std::vector<std::uint64_t> extents;
+  std::optional<GlobalPart> part;
   std::vector<SegmentRecord> segments;  ///< ascending by index
 };
 
