@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "foreweave/state/snapshot.hpp"
+#include "state/segment_head.hpp"
 #include "state/snapshot_format.hpp"
 
 namespace foreweave {
@@ -12,8 +13,6 @@ using namespace state_detail;
 namespace {
 /// Small segments are gathered up to this much before the store is called; no more, so that it is still in the cache.
 constexpr std::size_t append_bytes = std::size_t{256} << 10;
-/// Bitmap and entries of a segment whose pages are all dirty.
-constexpr std::size_t max_head_bytes = 8 + sizeof(kernels::PageEntry) * pages_per_segment;
 
 /// Memory without initialization: every byte is written before it is read.
 class RawBuffer {
@@ -94,7 +93,7 @@ SnapshotBuilder::SnapshotBuilder(SnapshotBuilder&&) noexcept = default;
 
 std::byte* SnapshotBuilder::segment_room() {
   if (state_->plain) state_->plain->clear();
-  return state_->assembled().end() + max_head_bytes;
+  return state_->assembled().end() + max_segment_head_bytes;
 }
 
 void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
@@ -143,12 +142,7 @@ void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
   const std::size_t dirty = static_cast<std::size_t>(std::popcount(bitmap));
   const std::size_t head = 8 + (dirty + dirty % 2) * sizeof(kernels::PageEntry);
   if (bodies.data() != target.end() + head) std::memmove(target.end() + head, bodies.data(), bodies.size());
-  const auto put = [&](const auto& value) { target.append(std::as_bytes(std::span(&value, 1))); };
-  put(bitmap);
-  for (const auto entry : entries) {
-    if (entry != 0) put(entry);
-  }
-  if (dirty % 2 != 0) put(kernels::PageEntry{0});
+  target.grow(write_segment_head(entries, target.end()));
   target.grow(bodies.size());
   ByteView stored = target.view().subspan(begin);
   if (s.sealer) {
