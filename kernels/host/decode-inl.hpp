@@ -119,7 +119,7 @@ void PageDecoder<T>::decode(const std::byte* body, PageEntry entry, std::byte* d
     if (strides_.plane != 0) undo_stride<T>(s_ + begin, end - begin, strides_.plane);
     if (strides_.row != 0) undo_stride<T>(s_ + begin, end - begin, strides_.row);
   }
-  add_running_sum<T>(s_ + begin, end - begin, data + begin);
+  add_running_sum<T>(s_ + begin, end - begin, data + begin, data + begin);
 }
 
 /// Decodes a short page through a copy, so that nothing past its end is touched.

@@ -9,6 +9,7 @@
 #include "kernels/common/page_layout.hpp"
 #include "kernels/host/check-inl.hpp"
 #include "kernels/host/forward-inl.hpp"
+#include "kernels/host/inverse-inl.hpp"
 #include "kernels/host/pack-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,7 +30,7 @@ class PageEncoder {
  public:
   explicit PageEncoder(const PageShape& shape)
       : strides_(common::strides_of(shape)), differences_(common::element_width(shape) != 1) {
-    const std::size_t lead = (strides_.row + strides_.plane) * sizeof(T);
+    const std::size_t lead = (strides_.row + strides_.plane) * sizeof(T) + 64;
     std::memset(lead_ + max_lead - lead, 0, lead);
   }
 
@@ -42,7 +43,7 @@ class PageEncoder {
 
  private:
   /// subtract_3d looks (row + plane) elements back, each stride less than a page.
-  static constexpr std::size_t max_lead = 2 * page_bytes;
+  static constexpr std::size_t max_lead = 2 * page_bytes + 64;
 
   struct Page {
     const std::byte* current;
@@ -50,6 +51,7 @@ class PageEncoder {
     std::uint32_t first;    ///< sectors before this one are clean
     std::uint32_t sectors;
     bool ahead;
+    std::byte* update;  ///< null, or the base, whose dirty sectors are overwritten on the way
     const std::byte* current_of(std::uint32_t sector) const { return current + sector * sector_bytes; }
     const std::byte* base_of(std::uint32_t sector) const;
   };
@@ -75,12 +77,15 @@ class PageEncoder {
   HWY_NOINLINE std::byte* pass_over_bytes(const Page& page, Candidates& found, std::byte* out);
   static std::byte* write_raw(const std::byte* current, std::uint32_t length, std::uint32_t stored, std::byte* out);
 
+  void restore_base(Page& page);
+
   common::Strides strides_;
   bool differences_;
   Transform guess_ = Transform::raw;  ///< of the page before; raw packs nothing while looking
   Carry carry_;
-  alignas(64) std::byte lead_[max_lead];          ///< zeros: what lies before difference_
-  alignas(64) std::byte difference_[page_bytes];  ///< (1 − S₁) s, when there are strides
+  alignas(64) std::byte lead_[max_lead];          ///< zeros, as far as read: what lies before difference_
+  alignas(64) std::byte difference_[page_bytes];  ///< (1 − S₁) s, when there are strides or the base is updated
+  alignas(64) std::byte old_base_[page_bytes];    ///< for a second pass, when the base has been updated
 };
 
 /// What a base of zeros is read from.
@@ -94,7 +99,7 @@ HWY_INLINE const std::byte* PageEncoder<T>::Page::base_of(std::uint32_t sector) 
 template <class T>
 PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std::uint32_t length, bool update,
                                  bool ahead, std::byte* out) {
-  Page page{current, base, 0, common::sector_count(length), ahead};
+  Page page{current, base, 0, common::sector_count(length), ahead, update && differences_ ? base : nullptr};
   while (or_exclusive(page.current_of(page.first), page.base_of(page.first)) == 0) {
     if (++page.first == page.sectors) return 0;
   }
@@ -115,14 +120,14 @@ PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std:
   } else if (transform != guess_) {
     Candidates again;
     page.ahead = false;
+    if (page.update != nullptr) restore_base(page);
     end = pass(transform, page, again, out + page_header_bytes);
   }
   guess_ = transform;
-  if (update) {  // backwards: the sectors seen last are still in the first-level cache
-    for (std::uint32_t left = dirty; left != 0;) {
-      const std::uint32_t k = 31 - static_cast<std::uint32_t>(std::countl_zero(left));
-      left ^= std::uint32_t{1} << k;
-      std::memcpy(base + k * sector_bytes, current + k * sector_bytes, sector_bytes);
+  if (update && !differences_) {
+    for (std::uint32_t left = dirty; left != 0; left &= left - 1) {
+      const std::uint32_t k = static_cast<std::uint32_t>(std::countr_zero(left));
+      copy_sector(current + k * sector_bytes, base + k * sector_bytes);
     }
   }
   const std::uint32_t bytes = static_cast<std::uint32_t>(end - out);
@@ -131,6 +136,16 @@ PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std:
   const std::uint32_t check = common::check_finish(sum, stored, static_cast<std::uint32_t>(best));
   store_word(stored | static_cast<std::uint64_t>(check) << 32, out);
   return make_entry(bytes, transform);
+}
+
+/// The base as it was before a pass updated it, from the differences that the pass kept; the page then takes it from
+/// old_base_.
+template <class T>
+HWY_NOINLINE void PageEncoder<T>::restore_base(Page& page) {
+  const std::size_t begin = page.first * sector_bytes, end = page.sectors * sector_bytes;
+  add_running_sum<T, true>(difference_ + begin, end - begin, page.current + begin, old_base_ + begin);
+  page.base = old_base_;
+  page.update = nullptr;
 }
 
 /// Looks at the page under every transform but raw, and packs it under `wanted` (raw: not at all). Returns the end.
@@ -179,16 +194,17 @@ std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& foun
   Candidate exclusive, subtract, one, three;
   const Lorenzo<T> lorenzo(strides_);
   const bool strides = strides_.any();
+  const bool differences = strides || page.update != nullptr;
   const std::uint32_t reach = lorenzo.reach();
   std::uint32_t trace = page.first + 1;  // clean sectors from here on have no traces of dirty ones
   carry_.clear();
-  if (strides) std::memset(difference_, 0, page.first * sector_bytes);
+  if (differences) std::memset(difference_, 0, page.first * sector_bytes);
   for (std::uint32_t k = page.first; k < page.sectors; ++k) {
     const std::byte* c = page.current_of(k);
     const std::byte* b = page.base_of(k);
-    std::byte* difference = strides ? difference_ + k * sector_bytes : nullptr;
+    std::byte* difference = differences ? difference_ + k * sector_bytes : nullptr;
     if (k >= trace && or_exclusive(c, b) == 0) {
-      if (strides) std::memset(difference, 0, sector_bytes);
+      if (differences) std::memset(difference, 0, sector_bytes);
       continue;
     }
     if (page.ahead) {
@@ -199,7 +215,10 @@ std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& foun
     exclusive.add(k, ors.exclusive_or);
     subtract.add(k, ors.subtract);
     one.add(k, ors.subtract_1d);
-    if (ors.exclusive_or != 0) trace = k + reach;
+    if (ors.exclusive_or != 0) {
+      trace = k + reach;
+      if (page.update != nullptr) copy_sector(c, page.update + k * sector_bytes);
+    }
     std::uint64_t mask = 0;
     if constexpr (Wanted == Transform::exclusive_or) mask = ors.exclusive_or;
     if constexpr (Wanted == Transform::subtract) mask = ors.subtract;

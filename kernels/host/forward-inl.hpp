@@ -30,16 +30,22 @@ struct SectorOrs {
   std::uint64_t exclusive_or, subtract, subtract_1d;
 };
 
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
 
 /// The elements one before those of `now`; `before` is the vector before it.
 template <class T>
 HWY_INLINE hn::Vec<Tag<T>> one_before(hn::Vec<Tag<T>> before, hn::Vec<Tag<T>> now) {
+#if HWY_TARGET <= HWY_AVX3
   if constexpr (sizeof(T) == 8) {
     return hn::Vec<Tag<T>>{_mm512_alignr_epi64(now.raw, before.raw, 7)};
   } else {
     return hn::Vec<Tag<T>>{_mm512_alignr_epi32(now.raw, before.raw, 15)};
   }
+#else
+  const Tag<T> d;
+  const auto middle = hn::ConcatLowerUpper(d, now, before);
+  return hn::CombineShiftRightBytes<16 - sizeof(T)>(d, now, middle);
+#endif
 }
 
 #endif
@@ -61,7 +67,7 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
   const std::size_t step = vector_bytes<T>();
   auto x_even = hn::Zero(d), x_odd = hn::Zero(d), s_even = hn::Zero(d), s_odd = hn::Zero(d);
   auto d_even = hn::Zero(d), d_odd = hn::Zero(d);
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
   auto before = load<T>(carry.s);
 #else
   std::byte* s = carry.s + 64;
@@ -83,7 +89,7 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
       store<T>(z0, values + i);
       store<T>(z1, values + i + step);
     }
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
     const auto d0 = hn::Sub(s0, one_before<T>(before, s0)), d1 = hn::Sub(s1, one_before<T>(s0, s1));
     before = s1;
     const auto y0 = zigzag<T>(d0), y1 = zigzag<T>(d1);
@@ -102,7 +108,7 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
     store<T>(s1, s + i + step);
 #endif
   }
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
   store<T>(before, carry.s);
 #else
   for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {

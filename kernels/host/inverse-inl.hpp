@@ -90,22 +90,47 @@ HWY_INLINE __m512i last_lane_everywhere(__m512i v) {
 
 #endif
 
-/// Undoes (1 − S₁) and adds what comes out to the data: dataᵢ += s₀ + … + sᵢ.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && HWY_TARGET > HWY_AVX3
+
+/// The sum of an element and as many before it as fit into 16 bytes with it; those before `s` are read.
 template <class T>
-HWY_INLINE void add_running_sum(const std::byte* s, std::size_t bytes, std::byte* data) {
+HWY_INLINE hn::Vec<Tag<T>> sum_of_pair_of_words(const std::byte* s) {
+  const auto two = hn::Add(load<T>(s), load<T>(s - sizeof(T)));
+  if constexpr (sizeof(T) == 8) return two;
+  return hn::Add(two, hn::Add(load<T>(s - 2 * sizeof(T)), load<T>(s - 3 * sizeof(T))));
+}
+
+#endif
+
+/// Undoes (1 − S₁) and adds what comes out to the data (Minus: takes it away): outᵢ = dataᵢ + s₀ + … + sᵢ. 16 bytes
+/// before `s` are read, and are zeros. `out` may be `data`.
+template <class T, bool Minus = false>
+HWY_INLINE void add_running_sum(const std::byte* s, std::size_t bytes, const std::byte* data, std::byte* out) {
+  const Tag<T> d;
+  const auto apply = [](auto value, auto sum) HWY_ATTR { return Minus ? hn::Sub(value, sum) : hn::Add(value, sum); };
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  auto before =
-      hn::Zero(Tag<T>());  // the sum of everything before the vector; one addition a vector is all that waits
+  auto before = hn::Zero(d);  // the sum of everything before the vector; one addition a vector is all that waits
   for (std::size_t i = 0; i < bytes; i += 64) {
     const hn::Vec<Tag<T>> sums{sum_lanes<T>(load<T>(s + i).raw)};
-    store<T>(hn::Add(load<T>(data + i), hn::Add(sums, before)), data + i);
+    store<T>(apply(load<T>(data + i), hn::Add(sums, before)), out + i);
     before = hn::Add(before, hn::Vec<Tag<T>>{last_lane_everywhere<T>(sums.raw)});
   }
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  // The sums of every 16 and then 32 bytes of elements; then each vector is the sums of the one before and its own.
+  auto pairs_before = hn::Zero(d), sums = hn::Zero(d);
+  for (std::size_t i = 0; i < bytes; i += 32) {
+    const auto pairs = sum_of_pair_of_words<T>(s + i);
+    const auto vectors = hn::Add(pairs, hn::ConcatLowerUpper(d, pairs, pairs_before));
+    pairs_before = pairs;
+    sums = hn::Add(sums, vectors);
+    store<T>(apply(load<T>(data + i), sums), out + i);
+  }
 #else
+  (void)d, (void)apply;
   T sum = 0;
   for (std::size_t i = 0; i < bytes; i += sizeof(T)) {
     sum += load_element<T>(s + i);
-    store_element<T>(load_element<T>(data + i) + sum, data + i);
+    store_element<T>(load_element<T>(data + i) + (Minus ? T{0} - sum : sum), out + i);
   }
 #endif
 }

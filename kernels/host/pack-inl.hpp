@@ -14,8 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace foreweave::kernels::host {
 namespace HWY_NAMESPACE {
 
-/// How far pack_sector may write past the end it returns.
-inline constexpr std::size_t pack_overrun = 64;
+/// How far pack_sector may write past the end it returns: all planes of a sector.
+inline constexpr std::size_t pack_overrun = sector_bytes;
 
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
 
@@ -36,6 +36,38 @@ HWY_INLINE __m512i take_planes(const std::byte*& in, std::uint64_t mask) {
   return _mm512_maskz_expand_epi64(present, packed);
 }
 
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+
+/// Row m of `compress_four` brings the 8-byte pieces with a bit in m to the front of four, as indices of 4 bytes.
+struct CompressFour {
+  alignas(32) std::uint32_t row[16][8];
+};
+inline constexpr CompressFour compress_four = [] {
+  CompressFour table{};
+  for (std::uint32_t mask = 0; mask < 16; ++mask) {
+    std::uint32_t to = 0;
+    for (std::uint32_t from = 0; from < 4; ++from) {
+      if ((mask >> from & 1) == 0) continue;
+      table.row[mask][2 * to] = 2 * from;
+      table.row[mask][2 * to + 1] = 2 * from + 1;
+      ++to;
+    }
+  }
+  return table;
+}();
+
+/// Those of 64 planes that are present to `out`; returns the end.
+HWY_INLINE std::byte* put_planes(const std::uint64_t* planes, std::uint64_t mask, std::byte* out) {
+  const hn::FixedTag<std::uint32_t, 8> d;
+  for (; mask != 0; mask >>= 4, planes += 4) {
+    const auto four = hn::Load(d, reinterpret_cast<const std::uint32_t*>(planes));
+    const auto order = hn::SetTableIndices(d, compress_four.row[mask & 15]);
+    hn::StoreU(hn::TableLookupLanes(four, order), d, reinterpret_cast<std::uint32_t*>(out));
+    out += 8 * std::popcount(mask & 15);
+  }
+  return out;
+}
+
 #endif
 
 /// Writes the mask word (given: the OR of the values) and the planes of 64 values. Returns the end.
@@ -52,6 +84,15 @@ HWY_INLINE std::byte* pack_sector(const std::uint64_t* values, std::uint64_t mas
   out = put_planes(planes.r5, mask >> 40, out);
   out = put_planes(planes.r6, mask >> 48, out);
   out = put_planes(planes.r7, mask >> 56, out);
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  const bool upper = mask >> 32 != 0;
+  if ((mask & (mask + 1)) == 0) {  // nearly always on dense data: no zero plane below the highest
+    transpose_64x64(values, reinterpret_cast<std::uint64_t*>(out), upper);
+    return out + 8 * std::popcount(mask);
+  }
+  alignas(64) std::uint64_t planes[64];
+  transpose_64x64(values, planes, upper);
+  out = put_planes(planes, mask, out);
 #else
   alignas(64) std::uint64_t planes[64];
   transpose_64x64(values, planes);

@@ -63,12 +63,18 @@ HWY_INLINE void fetch_sector(const std::byte* sector) {
   for (std::size_t i = 0; i < sector_bytes; i += 64) __builtin_prefetch(sector + i, 0, 2);
 }
 
+HWY_INLINE void copy_sector(const std::byte* from, std::byte* to) {
+  for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<std::uint64_t>()) {
+    store<std::uint64_t>(load<std::uint64_t>(from + i), to + i);
+  }
+}
+
 /// zz of docs/format.md, lane by lane.
 template <class T, class V>
 HWY_INLINE V zigzag(V s) {
   const Tag<T> d;
   const hn::RebindToSigned<Tag<T>> signed_d;
-  const V sign = hn::BitCast(d, hn::ShiftRight<sizeof(T) * 8 - 1>(hn::BitCast(signed_d, s)));
+  const V sign = hn::BitCast(d, hn::BroadcastSignBit(hn::BitCast(signed_d, s)));  // on AVX2 a compare, not a shift
   return hn::Xor(hn::Add(s, s), sign);
 }
 
@@ -86,6 +92,11 @@ HWY_INLINE std::uint64_t fold_or(V even, V odd) {
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
   (void)d;
   return static_cast<std::uint64_t>(_mm512_reduce_or_epi64(hn::Or(even, odd).raw));
+#elif HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
+  (void)d;
+  const __m256i four = hn::Or(even, odd).raw;
+  const __m128i two = _mm_or_si128(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+  return static_cast<std::uint64_t>(_mm_cvtsi128_si64(two) | _mm_extract_epi64(two, 1));
 #else
   if (vector_bytes<T>() < 8) {
     return hn::GetLane(even) | static_cast<std::uint64_t>(hn::GetLane(odd)) << 32;

@@ -7,6 +7,7 @@
 #endif
 
 #include "kernels/host/simd-inl.hpp"
+#include "kernels/host/transpose_network-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace foreweave::kernels::host {
@@ -74,6 +75,8 @@ HWY_INLINE Matrix load_matrix(const std::uint64_t* words) {
           _mm512_loadu_si512(words + 48), _mm512_loadu_si512(words + 56)};
 }
 
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+// transpose_network-inl.hpp
 #elif HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
 
 /// Splits a run of `count` U into its even and odd elements.
