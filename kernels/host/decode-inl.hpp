@@ -65,71 +65,118 @@ class PageDecoder {
     std::memset(lead_, 0, sizeof lead_);
   }
 
-  /// `data` holds whole sectors: the base, and then the content.
-  void decode(const std::byte* body, PageEntry entry, std::byte* data, std::uint32_t length);
+  /// `data` holds whole sectors: the base, and then the content. Nothing is read from `end` on. `ahead`: the page
+  /// after this one is fetched into the cache meanwhile.
+  void decode(const std::byte* body, const std::byte* end, PageEntry entry, std::byte* data, std::uint32_t length,
+              bool ahead);
 
  private:
+  static void decode_raw(const std::byte* in, std::uint32_t stored, std::byte* data, std::uint32_t length);
+  template <Transform Used>
+  static void decode_apart(const std::byte* in, const std::byte* end, std::uint32_t stored, std::byte* data,
+                           bool ahead);
+  HWY_NOINLINE void decode_differences(const std::byte* in, const std::byte* end, std::uint32_t stored,
+                                       common::Strides strides, std::byte* data, std::uint32_t length, bool ahead);
+
   alignas(64) std::byte lead_[page_bytes];  ///< zeros: what lies before s_, one stride at most
   alignas(64) std::byte s_[page_bytes];
   common::Strides strides_;
 };
 
 template <class T>
-void PageDecoder<T>::decode(const std::byte* body, PageEntry entry, std::byte* data, std::uint32_t length) {
-  const Transform transform = static_cast<Transform>(entry_transform(entry));
-  std::uint32_t stored = static_cast<std::uint32_t>(load_word(body));
-  const std::byte* in = body + page_header_bytes;
-  alignas(64) std::uint64_t values[64];
-  std::byte* from = reinterpret_cast<std::byte*>(values);
-
-  if (transform == Transform::raw || transform == Transform::exclusive_or || transform == Transform::subtract) {
-    for (; stored != 0; stored &= stored - 1) {
-      const std::uint32_t k = static_cast<std::uint32_t>(std::countr_zero(stored));
-      std::byte* sector = data + k * sector_bytes;
-      if (transform == Transform::raw) {
-        const std::size_t bytes = 8 * common::raw_words(k, length);
-        std::memcpy(sector, in, bytes);
-        in += bytes;
-        continue;
-      }
-      in = unpack_sector(in, values);
-      if (transform == Transform::exclusive_or) {
-        add_exclusive(from, sector);
-      } else {
-        add_zigzag<T>(from, sector);
-      }
-    }
-    return;
+void PageDecoder<T>::decode(const std::byte* body, const std::byte* end, PageEntry entry, std::byte* data,
+                            std::uint32_t length, bool ahead) {
+  const std::byte* const in = body + page_header_bytes;
+  const std::uint32_t stored = static_cast<std::uint32_t>(load_word(body));
+  switch (static_cast<Transform>(entry_transform(entry))) {
+    case Transform::raw:
+      return decode_raw(in, stored, data, length);
+    case Transform::exclusive_or:
+      return decode_apart<Transform::exclusive_or>(in, end, stored, data, ahead);
+    case Transform::subtract:
+      return decode_apart<Transform::subtract>(in, end, stored, data, ahead);
+    case Transform::subtract_1d:
+      return decode_differences(in, end, stored, {}, data, length, ahead);
+    case Transform::subtract_3d:
+      return decode_differences(in, end, stored, strides_, data, length, ahead);
   }
+}
 
+template <class T>
+void PageDecoder<T>::decode_raw(const std::byte* in, std::uint32_t stored, std::byte* data, std::uint32_t length) {
+  for (; stored != 0; stored &= stored - 1) {
+    const std::uint32_t k = static_cast<std::uint32_t>(std::countr_zero(stored));
+    const std::size_t bytes = 8 * common::raw_words(k, length);
+    std::memcpy(data + k * sector_bytes, in, bytes);
+    in += bytes;
+  }
+}
+
+/// Transforms under which every sector stands by itself.
+template <class T>
+template <Transform Used>
+void PageDecoder<T>::decode_apart(const std::byte* in, const std::byte* end, std::uint32_t stored, std::byte* data,
+                                  bool ahead) {
+  alignas(64) std::uint64_t values[64];
+  const std::byte* const from = reinterpret_cast<const std::byte*>(values);
+  for (; stored != 0; stored &= stored - 1) {
+    std::byte* const sector = data + static_cast<std::uint32_t>(std::countr_zero(stored)) * sector_bytes;
+    if (ahead) fetch_sector(sector + page_bytes);
+    in = unpack_sector(in, end, values);
+    if constexpr (Used == Transform::exclusive_or) {
+      add_exclusive(from, sector);
+    } else {
+      add_zigzag<T>(from, sector);
+    }
+  }
+}
+
+template <class T>
+void PageDecoder<T>::decode_differences(const std::byte* in, const std::byte* end, std::uint32_t stored,
+                                        common::Strides strides, std::byte* data, std::uint32_t length, bool ahead) {
+  alignas(64) std::uint64_t values[64];
   const std::uint32_t sectors = common::sector_count(length);
   const std::uint32_t first = static_cast<std::uint32_t>(std::countr_zero(stored));
-  const std::size_t begin = first * sector_bytes, end = sectors * sector_bytes;
-  std::memset(s_, 0, begin);
+  // One stride of a vector at least is undone on the way; else the sectors wait until all are there.
+  const std::size_t back = (strides.row + strides.plane) * sizeof(T);
+  const bool wait = (strides.row != 0 && strides.plane != 0) || (back != 0 && back < vector_bytes<T>());
+  RunningSum<T> sum;
+  std::memset(s_, 0, first * sector_bytes);
   for (std::uint32_t k = first; k < sectors; ++k) {
-    std::byte* s = s_ + k * sector_bytes;
+    const std::size_t at = k * sector_bytes;
+    if (ahead) fetch_sector(data + at + page_bytes);
     if ((stored >> k & 1) != 0) {
-      in = unpack_sector(in, values);
-      unzigzag_values<T>(from, s);
+      in = unpack_sector(in, end, values);
+      unzigzag_values<T>(reinterpret_cast<const std::byte*>(values), wait ? 0 : back, s_ + at);
+    } else if (wait || back == 0) {
+      std::memset(s_ + at, 0, sector_bytes);
     } else {
-      std::memset(s, 0, sector_bytes);
+      std::memcpy(s_ + at, s_ + at - back, sector_bytes);
+    }
+    // A sector later, so that no load waits for a store that it only partly overlaps.
+    if (!wait && k > first) {
+      const std::size_t before = at - sector_bytes;
+      sum.add(s_ + before, sector_bytes, data + before, data + before);
     }
   }
-  if (transform == Transform::subtract_3d) {
-    if (strides_.plane != 0) undo_stride<T>(s_ + begin, end - begin, strides_.plane);
-    if (strides_.row != 0) undo_stride<T>(s_ + begin, end - begin, strides_.row);
+  std::size_t begin = (sectors - 1) * sector_bytes;
+  const std::size_t bytes = (wait ? sectors - first : 1) * sector_bytes;
+  if (wait) {
+    begin = first * sector_bytes;
+    if (strides.plane != 0) undo_stride<T>(s_ + begin, bytes, strides.plane);
+    if (strides.row != 0) undo_stride<T>(s_ + begin, bytes, strides.row);
   }
-  add_running_sum<T>(s_ + begin, end - begin, data + begin, data + begin);
+  sum.add(s_ + begin, bytes, data + begin, data + begin);
 }
 
 /// Decodes a short page through a copy, so that nothing past its end is touched.
 template <class T>
-HWY_NOINLINE void decode_short_page(PageDecoder<T>& decoder, const std::byte* body, PageEntry entry, std::byte* data,
-                                    std::uint32_t length) {
+HWY_NOINLINE void decode_short_page(PageDecoder<T>& decoder, const std::byte* body, const std::byte* end,
+                                    PageEntry entry, std::byte* data, std::uint32_t length) {
   alignas(64) std::byte whole[page_bytes];
   std::memcpy(whole, data, length);
   std::memset(whole + length, 0, common::sector_count(length) * sector_bytes - length);
-  decoder.decode(body, entry, whole, length);
+  decoder.decode(body, end, entry, whole, length, false);
   std::memcpy(data, whole, length);
 }
 
@@ -146,9 +193,9 @@ DecodeResult decode_run(const DecodeJob& job) {
     if (status != DecodeStatus::ok) return {status, page};
     std::byte* data = job.data + page * page_bytes;
     if (length == page_bytes) {
-      decoder.decode(body, entry, data, length);
+      decoder.decode(body, job.in + job.in_bytes, entry, data, length, (page + 2) * page_bytes <= job.bytes);
     } else {
-      decode_short_page<T>(decoder, body, entry, data, length);
+      decode_short_page<T>(decoder, body, job.in + job.in_bytes, entry, data, length);
     }
     body += entry_size(entry);
   }

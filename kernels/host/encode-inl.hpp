@@ -143,7 +143,7 @@ PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std:
 template <class T>
 HWY_NOINLINE void PageEncoder<T>::restore_base(Page& page) {
   const std::size_t begin = page.first * sector_bytes, end = page.sectors * sector_bytes;
-  add_running_sum<T, true>(difference_ + begin, end - begin, page.current + begin, old_base_ + begin);
+  RunningSum<T, true>().add(difference_ + begin, end - begin, page.current + begin, old_base_ + begin);
   page.base = old_base_;
   page.update = nullptr;
 }

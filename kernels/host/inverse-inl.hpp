@@ -27,11 +27,19 @@ HWY_INLINE void add_zigzag(const std::byte* values, std::byte* data) {
   }
 }
 
-/// The differences that a sector's values stand for.
+/// The differences that a sector's values stand for; with `back`, what lies so many bytes before is added to each (at
+/// least a vector).
 template <class T>
-HWY_INLINE void unzigzag_values(const std::byte* values, std::byte* out) {
-  for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<T>())
-    store<T>(unzigzag<T>(load<T>(values + i)), out + i);
+HWY_INLINE void unzigzag_values(const std::byte* values, std::size_t back, std::byte* out) {
+  if (back == 0) {
+    for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<T>()) {
+      store<T>(unzigzag<T>(load<T>(values + i)), out + i);
+    }
+  } else {
+    for (std::size_t i = 0; i < sector_bytes; i += vector_bytes<T>()) {
+      store<T>(hn::Add(unzigzag<T>(load<T>(values + i)), load<T>(out + i - back)), out + i);
+    }
+  }
 }
 
 template <class T>
@@ -94,7 +102,7 @@ HWY_INLINE __m512i last_lane_everywhere(__m512i v) {
 
 /// The sum of an element and as many before it as fit into 16 bytes with it; those before `s` are read.
 template <class T>
-HWY_INLINE hn::Vec<Tag<T>> sum_of_pair_of_words(const std::byte* s) {
+HWY_INLINE hn::Vec<Tag<T>> sum_of_16_bytes(const std::byte* s) {
   const auto two = hn::Add(load<T>(s), load<T>(s - sizeof(T)));
   if constexpr (sizeof(T) == 8) return two;
   return hn::Add(two, hn::Add(load<T>(s - 2 * sizeof(T)), load<T>(s - 3 * sizeof(T))));
@@ -102,38 +110,52 @@ HWY_INLINE hn::Vec<Tag<T>> sum_of_pair_of_words(const std::byte* s) {
 
 #endif
 
-/// Undoes (1 − S₁) and adds what comes out to the data (Minus: takes it away): outᵢ = dataᵢ + s₀ + … + sᵢ. 16 bytes
-/// before `s` are read, and are zeros. `out` may be `data`.
+/// Undoes (1 − S₁) of a run of elements that comes in parts, and adds what comes out to the data (Minus: takes it
+/// away): outᵢ = dataᵢ + s₀ + … + sᵢ.
 template <class T, bool Minus = false>
-HWY_INLINE void add_running_sum(const std::byte* s, std::size_t bytes, const std::byte* data, std::byte* out) {
-  const Tag<T> d;
-  const auto apply = [](auto value, auto sum) HWY_ATTR { return Minus ? hn::Sub(value, sum) : hn::Add(value, sum); };
+class RunningSum {
+ public:
+  RunningSum() { std::memset(before_, 0, sizeof before_); }
+
+  /// The next part, a multiple of a sector. 16 bytes before `s` are read: the part before, or zeros. `out` may be
+  /// `data`.
+  HWY_INLINE void add(const std::byte* s, std::size_t bytes, const std::byte* data, std::byte* out) {
+    const Tag<T> d;
+    const auto apply = [](auto value, auto sum) HWY_ATTR { return Minus ? hn::Sub(value, sum) : hn::Add(value, sum); };
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  auto before = hn::Zero(d);  // the sum of everything before the vector; one addition a vector is all that waits
-  for (std::size_t i = 0; i < bytes; i += 64) {
-    const hn::Vec<Tag<T>> sums{sum_lanes<T>(load<T>(s + i).raw)};
-    store<T>(apply(load<T>(data + i), hn::Add(sums, before)), out + i);
-    before = hn::Add(before, hn::Vec<Tag<T>>{last_lane_everywhere<T>(sums.raw)});
-  }
+    (void)d;
+    auto before = load<T>(before_);  // the sum of all before the vector; one addition a vector is all that waits
+    for (std::size_t i = 0; i < bytes; i += 64) {
+      const hn::Vec<Tag<T>> sums{sum_lanes<T>(load<T>(s + i).raw)};
+      store<T>(apply(load<T>(data + i), hn::Add(sums, before)), out + i);
+      before = hn::Add(before, hn::Vec<Tag<T>>{last_lane_everywhere<T>(sums.raw)});
+    }
+    store<T>(before, before_);
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-  // The sums of every 16 and then 32 bytes of elements; then each vector is the sums of the one before and its own.
-  auto pairs_before = hn::Zero(d), sums = hn::Zero(d);
-  for (std::size_t i = 0; i < bytes; i += 32) {
-    const auto pairs = sum_of_pair_of_words<T>(s + i);
-    const auto vectors = hn::Add(pairs, hn::ConcatLowerUpper(d, pairs, pairs_before));
-    pairs_before = pairs;
-    sums = hn::Add(sums, vectors);
-    store<T>(apply(load<T>(data + i), sums), out + i);
-  }
+    // The sums of every 16 and then 32 bytes of elements; each vector is the sums of the one before and its own.
+    auto halves_before = load<T>(before_ + 32), sums = load<T>(before_);
+    for (std::size_t i = 0; i < bytes; i += 32) {
+      const auto halves = sum_of_16_bytes<T>(s + i);
+      sums = hn::Add(sums, hn::Add(halves, hn::ConcatLowerUpper(d, halves, halves_before)));
+      halves_before = halves;
+      store<T>(apply(load<T>(data + i), sums), out + i);
+    }
+    store<T>(sums, before_);
+    store<T>(halves_before, before_ + 32);
 #else
-  (void)d, (void)apply;
-  T sum = 0;
-  for (std::size_t i = 0; i < bytes; i += sizeof(T)) {
-    sum += load_element<T>(s + i);
-    store_element<T>(load_element<T>(data + i) + (Minus ? T{0} - sum : sum), out + i);
-  }
+    (void)d, (void)apply;
+    T sum = load_element<T>(before_);
+    for (std::size_t i = 0; i < bytes; i += sizeof(T)) {
+      sum += load_element<T>(s + i);
+      store_element<T>(load_element<T>(data + i) + (Minus ? T{0} - sum : sum), out + i);
+    }
+    store_element<T>(sum, before_);
 #endif
-}
+  }
+
+ private:
+  alignas(64) std::byte before_[64];
+};
 
 }  // namespace HWY_NAMESPACE
 }  // namespace foreweave::kernels::host

@@ -38,34 +38,50 @@ HWY_INLINE __m512i take_planes(const std::byte*& in, std::uint64_t mask) {
 
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
 
-/// Row m of `compress_four` brings the 8-byte pieces with a bit in m to the front of four, as indices of 4 bytes.
-struct CompressFour {
+/// Row m: where four planes come from, as indices of their 4-byte halves.
+struct OrderOfFour {
   alignas(32) std::uint32_t row[16][8];
 };
-inline constexpr CompressFour compress_four = [] {
-  CompressFour table{};
+
+/// Brings the planes with a bit in m to the front, or (Back) from the front to their places.
+template <bool Back>
+constexpr OrderOfFour make_order_of_four() {
+  OrderOfFour table{};
   for (std::uint32_t mask = 0; mask < 16; ++mask) {
-    std::uint32_t to = 0;
-    for (std::uint32_t from = 0; from < 4; ++from) {
-      if ((mask >> from & 1) == 0) continue;
+    std::uint32_t packed = 0;
+    for (std::uint32_t plane = 0; plane < 4; ++plane) {
+      if ((mask >> plane & 1) == 0) continue;
+      const std::uint32_t to = Back ? plane : packed, from = Back ? packed : plane;
       table.row[mask][2 * to] = 2 * from;
       table.row[mask][2 * to + 1] = 2 * from + 1;
-      ++to;
+      ++packed;
     }
   }
   return table;
-}();
+}
+inline constexpr OrderOfFour to_front = make_order_of_four<false>(), to_places = make_order_of_four<true>();
 
 /// Those of 64 planes that are present to `out`; returns the end.
 HWY_INLINE std::byte* put_planes(const std::uint64_t* planes, std::uint64_t mask, std::byte* out) {
   const hn::FixedTag<std::uint32_t, 8> d;
   for (; mask != 0; mask >>= 4, planes += 4) {
     const auto four = hn::Load(d, reinterpret_cast<const std::uint32_t*>(planes));
-    const auto order = hn::SetTableIndices(d, compress_four.row[mask & 15]);
+    const auto order = hn::SetTableIndices(d, to_front.row[mask & 15]);
     hn::StoreU(hn::TableLookupLanes(four, order), d, reinterpret_cast<std::uint32_t*>(out));
     out += 8 * std::popcount(mask & 15);
   }
   return out;
+}
+
+/// The planes that are present, from `in` (512 bytes can be read), each in its place; the others are anything.
+HWY_INLINE void take_planes(const std::byte* in, std::uint64_t mask, std::uint64_t* planes) {
+  const hn::FixedTag<std::uint32_t, 8> d;
+  for (; mask != 0; mask >>= 4, planes += 4) {
+    const auto four = hn::LoadU(d, reinterpret_cast<const std::uint32_t*>(in));
+    const auto order = hn::SetTableIndices(d, to_places.row[mask & 15]);
+    hn::Store(hn::TableLookupLanes(four, order), d, reinterpret_cast<std::uint32_t*>(planes));
+    in += 8 * std::popcount(mask & 15);
+  }
 }
 
 #endif
@@ -87,11 +103,11 @@ HWY_INLINE std::byte* pack_sector(const std::uint64_t* values, std::uint64_t mas
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
   const bool upper = mask >> 32 != 0;
   if ((mask & (mask + 1)) == 0) {  // nearly always on dense data: no zero plane below the highest
-    transpose_64x64(values, reinterpret_cast<std::uint64_t*>(out), upper);
+    transpose_64x64(values, reinterpret_cast<std::uint64_t*>(out), upper, ~std::uint64_t{0});
     return out + 8 * std::popcount(mask);
   }
   alignas(64) std::uint64_t planes[64];
-  transpose_64x64(values, planes, upper);
+  transpose_64x64(values, planes, upper, ~std::uint64_t{0});
   out = put_planes(planes, mask, out);
 #else
   alignas(64) std::uint64_t planes[64];
@@ -101,11 +117,12 @@ HWY_INLINE std::byte* pack_sector(const std::uint64_t* values, std::uint64_t mas
   return out;
 }
 
-/// Reads what pack_sector wrote, no byte past its end, into 64 values. Returns the end.
-HWY_INLINE const std::byte* unpack_sector(const std::byte* in, std::uint64_t* values) {
+/// Reads what pack_sector wrote, nothing from `end` on, into 64 values. Returns the end of what it took.
+HWY_INLINE const std::byte* unpack_sector(const std::byte* in, const std::byte* end, std::uint64_t* values) {
   std::uint64_t mask = load_word(in);
   in += 8;
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL
+  (void)end;
   Matrix planes;
   planes.r0 = take_planes(in, mask);
   planes.r1 = take_planes(in, mask >> 8);
@@ -124,7 +141,20 @@ HWY_INLINE const std::byte* unpack_sector(const std::byte* in, std::uint64_t* va
   _mm512_storeu_si512(values + 40, spread_rows(words.r5));
   _mm512_storeu_si512(values + 48, spread_rows(words.r6));
   _mm512_storeu_si512(values + 56, spread_rows(words.r7));
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  const std::size_t bytes = 8 * static_cast<std::size_t>(std::popcount(mask));
+  const std::byte* const after = in + bytes;
+  alignas(64) std::uint64_t planes[64], last[64];
+  if (static_cast<std::size_t>(end - in) < sizeof last) {
+    std::memcpy(last, in, bytes);
+    in = reinterpret_cast<const std::byte*>(last);
+  }
+  const bool in_place = (mask & (mask + 1)) == 0;
+  if (!in_place) take_planes(in, mask, planes);
+  transpose_64x64(in_place ? reinterpret_cast<const std::uint64_t*>(in) : planes, values, true, mask);
+  return after;
 #else
+  (void)end;
   alignas(64) std::uint64_t planes[64] = {};
   for (; mask != 0; mask &= mask - 1, in += 8) planes[std::countr_zero(mask)] = load_word(in);
   transpose_64x64(planes, values);

@@ -87,9 +87,9 @@ HWY_INLINE void turn_bits(HalfMatrix& m) {
   exchange<4>(m.r3, m.r7, nibbles);
 }
 
-/// Orders the pieces of the 16 planes with one p2, from registers that differ in p0 + 2 p1, and stores them: four in
-/// a row at `out`, then each 8 planes on.
-HWY_INLINE void store_planes(Quad q0, Quad q1, Quad q2, Quad q3, std::uint64_t* out) {
+/// Orders the pieces of the 16 planes with one p2, from registers that differ in p0 + 2 p1, and stores those of their
+/// bits that `keep` has: four planes in a row at `out`, then each 8 planes on.
+HWY_INLINE void store_planes(Quad q0, Quad q1, Quad q2, Quad q3, Quad keep, std::uint64_t* out) {
   const Words32 d;
   const hn::FixedTag<std::uint32_t, 8> half;
   const auto pieces = [half](Quad v) HWY_ATTR { return hn::BitCast(half, v); };
@@ -99,30 +99,31 @@ HWY_INLINE void store_planes(Quad q0, Quad q1, Quad q2, Quad q3, std::uint64_t* 
   const Quad even_high = hn::BitCast(d, hn::InterleaveUpper(half, e0, e1));
   const Quad odd_low = hn::BitCast(d, hn::InterleaveLower(half, o0, o1));
   const Quad odd_high = hn::BitCast(d, hn::InterleaveUpper(half, o0, o1));
-  hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, out);
-  hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, out + 8);
-  hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, out + 16);
-  hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, out + 24);
+  hn::StoreU(hn::And(keep, hn::InterleaveLower(d, even_low, odd_low)), d, out);
+  hn::StoreU(hn::And(keep, hn::InterleaveUpper(d, even_low, odd_low)), d, out + 8);
+  hn::StoreU(hn::And(keep, hn::InterleaveLower(d, even_high, odd_high)), d, out + 16);
+  hn::StoreU(hn::And(keep, hn::InterleaveUpper(d, even_high, odd_high)), d, out + 24);
 }
 
-HWY_INLINE void store_half(const HalfMatrix& m, std::uint64_t* out) {
-  store_planes(m.r0, m.r1, m.r2, m.r3, out);
-  store_planes(m.r4, m.r5, m.r6, m.r7, out + 4);
+HWY_INLINE void store_half(const HalfMatrix& m, Quad keep, std::uint64_t* out) {
+  store_planes(m.r0, m.r1, m.r2, m.r3, keep, out);
+  store_planes(m.r4, m.r5, m.r6, m.r7, keep, out + 4);
 }
 
 /// `in` holds 64 words; writes 64 words to `out`, any alignment of both, or only the first 32 where `upper` is false
-/// (the others are known to be zero).
-HWY_INLINE void transpose_64x64(const std::uint64_t* in, std::uint64_t* out, bool upper = true) {
+/// (the others are known to be zero). What stands in the words that `keep` has no bit for does not count.
+HWY_INLINE void transpose_64x64(const std::uint64_t* in, std::uint64_t* out, bool upper, std::uint64_t keep) {
+  const Quad kept = hn::Set(Words32(), keep);
   HalfMatrix low, high;
   gather_bytes(in, low.r0, low.r1, high.r0, high.r1);
   gather_bytes(in + 2, low.r2, low.r3, high.r2, high.r3);
   gather_bytes(in + 4, low.r4, low.r5, high.r4, high.r5);
   gather_bytes(in + 6, low.r6, low.r7, high.r6, high.r7);
   turn_bits(low);
-  store_half(low, out);
+  store_half(low, kept, out);
   if (!upper) return;
   turn_bits(high);
-  store_half(high, out + 32);
+  store_half(high, kept, out + 32);
 }
 
 }  // namespace HWY_NAMESPACE
