@@ -277,6 +277,7 @@ struct Context::Impl {
     group->agree_all(true);   // from here on no frame of the new epoch meets a hub of the old one
     adopt_role(role);
     spares.clear();
+    dead_spares.clear();
     for (auto& one : all) {
       if (free.contains(one.hub)) spares.push_back(std::move(one));
     }
@@ -350,7 +351,12 @@ struct Context::Impl {
   }
 
   void look_for_deaths() {
-    group->check();
+    for (const auto lost : group->check()) {
+      // A spare: no rank has lost anything. Everyone keeps its inventory, so that all go on to choose alike.
+      dead_spares.insert(lost);
+      log::info("hub " + std::to_string(lost) + ", which had no rank, is lost: nobody steps back");
+      if (recorder) recorder->add(trace::FailureRecord{monotonic_now(), lost, -1, "a spare died"});
+    }
     if (const auto lost = hub->lost()) throw RankLost("look for lost ranks", *lost);
   }
 
@@ -553,6 +559,7 @@ struct Context::Impl {
     for (const auto& one : all) {
       if (one.hub == group->hub() || !holds(one)) continue;
       attempt("mirror on hub " + std::to_string(one.hub), [&] {
+        if (dead_spares.contains(one.hub)) throw Error(ErrorCategory::absent, "fetch " + to_string(id), "that hub died");
         if (!hub->fetch(one.hub, id, [&] { look_for_deaths(); }, to_nanoseconds(options.commit_wait))) {
           throw Error(ErrorCategory::absent, "fetch " + to_string(id), "the other hub did not deliver it");
         }
@@ -713,6 +720,7 @@ struct Context::Impl {
   std::optional<Rank> rank;
   comm::Epoch epoch = 0;
   std::vector<Inventory> spares;
+  std::set<comm::HubId> dead_spares;   // of those
   std::vector<Rank> lost_ranks;
   std::uint64_t steps = 0, steps_when_lost = 0;
   std::uint64_t earlier_steps = 0;   // of the process before this one, until something was restored

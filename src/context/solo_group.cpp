@@ -20,7 +20,7 @@ class SoloGroup final : public Group {
   void assign(const std::vector<comm::HubId>&) override {}
   bool can_repair() const override { return false; }
   void repair() override { throw Error(ErrorCategory::state, "repair the group", "one process alone has none"); }
-  void check() override {}
+  std::vector<comm::HubId> check() override { return {}; }
   SpareCall wait_as_spare() override { return SpareCall::finished; }
   void release_spares() override {}
   std::unique_ptr<comm::Transport> make_transport(const Options&) override { return network_.attach(0); }

@@ -7,7 +7,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <set>
 #include <thread>
+#include <utility>
 
 #include "foreweave/core/log.hpp"
 #include "foreweave/interop/mpi.hpp"
@@ -66,7 +69,7 @@ class MpiGroup final : public Group {
     // A communicator that lost a member is left alone: freeing is collective, and the dead do not answer.
     if (repaired_) return;
     if (members_ != MPI_COMM_NULL) MPI_Comm_free(&members_);
-    MPI_Comm_free(&world_);
+    if (dead_.empty()) MPI_Comm_free(&world_);
   }
 
   MPI_Comm members() const { return members_; }
@@ -93,6 +96,7 @@ class MpiGroup final : public Group {
           "make the ranks' communicator");
     if (member) check(MPI_Comm_set_errhandler(made, MPI_ERRORS_RETURN), "set the error handler");
     members_ = made;
+    holders_ = {hub_of_rank.begin(), hub_of_rank.end()};
   }
 
   bool can_repair() const override { return can_repair_; }
@@ -114,10 +118,10 @@ class MpiGroup final : public Group {
 #endif
   }
 
-  void check_members() { poll(members_); }
-  void check() override {
-    if (members_ != MPI_COMM_NULL) poll(members_);
-    if (can_repair_) poll(world_);
+  std::vector<comm::HubId> check() override {
+    if (members_ != MPI_COMM_NULL) check(look(members_, finished_tag + 1), "look for lost ranks");
+    if (can_repair_) sort_out(look(world_, finished_tag + 1), "look for lost ranks");
+    return std::exchange(untold_, {});
   }
 
   SpareCall wait_as_spare() override {
@@ -125,7 +129,7 @@ class MpiGroup final : public Group {
       int finished = 0;
       MPI_Status status;
       try {
-        mpi::check(MPI_Iprobe(MPI_ANY_SOURCE, finished_tag, world_, &finished, &status), "wait as a spare");
+        sort_out(MPI_Iprobe(MPI_ANY_SOURCE, finished_tag, world_, &finished, &status), "wait as a spare");
         if (finished != 0) {
           mpi::check(MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, finished_tag, world_, MPI_STATUS_IGNORE),
                      "wait as a spare");
@@ -184,13 +188,11 @@ class MpiGroup final : public Group {
   void read_living() {
     MPI_Group now;
     check(MPI_Comm_group(world_, &now), "read the communicator's group");
-    int size = 0;
-    check(MPI_Group_size(now, &size), "read the group's size");
-    std::vector<int> here(static_cast<std::size_t>(size)), first(static_cast<std::size_t>(size));
-    for (int i = 0; i < size; ++i) here[static_cast<std::size_t>(i)] = i;
-    check(MPI_Group_translate_ranks(now, size, here.data(), original_, first.data()), "find who is alive");
+    living_ = hubs_of(now);
     MPI_Group_free(&now);
-    living_.assign(first.begin(), first.end());
+    lost_holder_.reset();
+    dead_.clear();
+    untold_.clear();
   }
 
   bool agree(MPI_Comm comm, bool mine) {
@@ -206,10 +208,43 @@ class MpiGroup final : public Group {
     return flag != 0;
   }
 
-  /// Raises what MPI knows of deaths and revocations, without waiting for anything.
-  static void poll(MPI_Comm comm) {
+  /// What MPI knows of deaths and revocations, without waiting for anything: the code of a probe.
+  static int look(MPI_Comm comm, int tag) {
     int flag = 0;
-    check(MPI_Iprobe(MPI_ANY_SOURCE, finished_tag + 1, comm, &flag, MPI_STATUS_IGNORE), "look for lost ranks");
+    return MPI_Iprobe(MPI_ANY_SOURCE, tag, comm, &flag, MPI_STATUS_IGNORE);
+  }
+
+  /// What a probe of `world_` said: RankLost when a rank died or a repair began. Other hubs' deaths are noted, and
+  /// acknowledged: MPI speaks of them no more.
+  void sort_out(int code, const char* operation) {
+#if FOREWEAVE_ULFM
+    if (lost_holder_) throw RankLost(operation, "hub " + std::to_string(*lost_holder_) + " died", code);
+    int error_class = MPI_SUCCESS;
+    check(MPI_Error_class(code, &error_class), "read an error");
+    if (error_class != MPIX_ERR_PROC_FAILED && error_class != MPIX_ERR_PROC_FAILED_PENDING) return check(code, operation);
+    check(MPIX_Comm_failure_ack(world_), "acknowledge deaths");
+    MPI_Group failed;
+    check(MPIX_Comm_failure_get_acked(world_, &failed), "ask who died");
+    const auto hubs = hubs_of(failed);
+    MPI_Group_free(&failed);
+    for (const auto hub : hubs) {
+      if (holders_.contains(hub)) lost_holder_ = hub;
+      else if (dead_.insert(hub).second) untold_.push_back(hub);
+    }
+    if (lost_holder_) throw RankLost(operation, "hub " + std::to_string(*lost_holder_) + " died", code);
+#else
+    check(code, operation);
+#endif
+  }
+
+  /// The hubs of a group of processes.
+  std::vector<comm::HubId> hubs_of(MPI_Group group) const {
+    int size = 0;
+    check(MPI_Group_size(group, &size), "read the group's size");
+    std::vector<int> here(static_cast<std::size_t>(size)), first(static_cast<std::size_t>(size));
+    for (int i = 0; i < size; ++i) here[static_cast<std::size_t>(i)] = i;
+    check(MPI_Group_translate_ranks(group, size, here.data(), original_, first.data()), "find out which hubs they are");
+    return {first.begin(), first.end()};
   }
 
   MPI_Comm world_ = MPI_COMM_NULL, members_ = MPI_COMM_NULL;
@@ -217,6 +252,10 @@ class MpiGroup final : public Group {
   comm::HubId hub_ = 0;
   std::uint32_t node_ = 0;
   std::vector<comm::HubId> living_;
+  std::set<comm::HubId> holders_;        // of a rank
+  std::optional<comm::HubId> lost_holder_;   // known to be dead: until the repair every look says so
+  std::set<comm::HubId> dead_;           // hubs without a rank that died since the last repair
+  std::vector<comm::HubId> untold_;      // those of them that check() has not returned yet
   bool can_repair_ = false, repaired_ = false;
 };
 

@@ -8,32 +8,10 @@ its node goes with it, how much state there is, and the size of the window betwe
 with the command that repeats it. Exit status 77: this MPI cannot do it (in place, without fault tolerance).
 """
 import argparse
-import os
-import pathlib
 import random
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAUNCHER = ROOT / "mpi-launch" / "foreweave-run"
-
-
-def open_mpi_major():
-    text = subprocess.run(["mpirun", "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"\b(\d+)\.\d+\.\d+", text)
-    return int(found.group(1)) if found else 0
-
-
-def job(program, ranks, result, steps, elements, pause, options, launcher_arguments, timeout=150):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FOREWEAVE_")}
-    environment.update({f"FOREWEAVE_{name.upper()}": str(value) for name, value in options.items()})
-    command = [str(LAUNCHER), "-n", str(ranks), *launcher_arguments, "--", program, str(steps), str(elements), str(result),
-               str(pause)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
-    return done.returncode, done.stdout + done.stderr
+from ring_job import SKIPPED, Folder, digests_of, open_mpi_major, run_ring
 
 
 def main():
@@ -47,60 +25,55 @@ def main():
     arguments = parser.parse_args()
     if arguments.mode == "in_place" and open_mpi_major() < 5:
         print("skipped: in place needs Open MPI 5 or newer (ULFM)")
-        return 77
+        return SKIPPED
+    with Folder() as folder:
+        return check(arguments, folder)
 
-    base = pathlib.Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else pathlib.Path(tempfile.gettempdir())
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="foreweave-kill-", dir=base))
+
+def check(arguments, folder):
     failures = 0
-    try:
-        for seed in range(arguments.first, arguments.first + arguments.seeds):
-            dice = random.Random(seed)
-            elements = dice.choice([1, 1000, 30_000, 300_000])
-            every = dice.choice([1, 2, 5])
-            versions = 12
-            steps = every * versions + dice.randrange(every)
-            pause = dice.choice([0, 500, 3000])
-            victim = dice.randrange(arguments.ranks)
-            fault = f"kill:rank={victim},version={dice.randrange(2, versions)},after={dice.expovariate(1 / 4.0):.3f}"
-            if dice.random() < 0.6:
-                fault += ",memory=lost"
-            common = {"store": folder / "host", "every": every, "max_chain": dice.choice([1, 3, 8]),
-                      "transport": arguments.transport}
-            undisturbed, result = folder / "undisturbed", folder / "result"
-            for file in (undisturbed, result):
-                file.unlink(missing_ok=True)
-            code, text = job(arguments.program, arguments.ranks, undisturbed, steps, elements, 0,
-                             {**common, "enabled": "false"}, ["--recover", "none", "--job", f"plain-{seed}"])
-            if code != 0 or not undisturbed.exists():
-                print(text)
-                print(f"seed {seed}: the undisturbed run failed ({code})")
-                return 1
-            how = ["--recover", arguments.mode, "--job", f"kill-{seed}"]
-            if arguments.mode == "in_place":
-                how += ["--spares", "1"]
-            try:
-                code, text = job(arguments.program, arguments.ranks, result, steps, elements, pause,
-                                 {**common, "fault": fault, "log": "info"}, how)
-            except subprocess.TimeoutExpired as hung:
-                code, text = -1, f"hung: {hung}\n{(hung.stdout or b'').decode()}{(hung.stderr or b'').decode()}"
-            expected = undisturbed.read_text(encoding="utf-8").splitlines()[:arguments.ranks]
-            lines = result.read_text(encoding="utf-8").splitlines() if result.exists() else []
-            recovered = bool(lines) and lines[-1].startswith("recoveries 1 ")
-            # A fault late in the last version may come after the end: then nothing died, and the result must still hold.
-            struck = any((folder / "host").glob(f"kill-{seed}/fault-0")) or "restored version" in text or code != 0
-            # The way that was asked for, not another that also works.
-            way = {"in_place": "recovery: in place", "relaunch": "recovery: by relaunch"}[arguments.mode]
-            recovered = recovered and way in text
-            good = code == 0 and lines[:arguments.ranks] == expected and (recovered or not struck)
-            print(f"seed {seed}: {fault} elements={elements} every={every}: "
-                  f"{'identical' if good else 'FAILED'}, {lines[-1] if lines else 'no result'}", flush=True)
-            if not good:
-                failures += 1
-                print(text)
-                print(f"repeat: {__file__} --mode {arguments.mode} --transport {arguments.transport} "
-                      f"--program {arguments.program} --seeds 1 --first {seed}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        dice = random.Random(seed)
+        elements = dice.choice([1, 1000, 30_000, 300_000])
+        every = dice.choice([1, 2, 5])
+        versions = 12
+        steps = every * versions + dice.randrange(every)
+        pause = dice.choice([0, 500, 3000])
+        victim = dice.randrange(arguments.ranks)
+        fault = f"kill:rank={victim},version={dice.randrange(2, versions)},after={dice.expovariate(1 / 4.0):.3f}"
+        if dice.random() < 0.6:
+            fault += ",memory=lost"
+        common = {"store": folder / "host", "every": every, "max_chain": dice.choice([1, 3, 8]),
+                  "transport": arguments.transport}
+        undisturbed, result = folder / "undisturbed", folder / "result"
+        for file in (undisturbed, result):
+            file.unlink(missing_ok=True)
+        code, text = run_ring(arguments.program, arguments.ranks, undisturbed, steps, elements, 0,
+                              {**common, "enabled": "false"}, ["--recover", "none", "--job", f"plain-{seed}"])
+        expected, _ = digests_of(undisturbed, arguments.ranks)
+        if code != 0 or not expected:
+            print(text)
+            print(f"seed {seed}: the undisturbed run failed ({code})")
+            return 1
+        how = ["--recover", arguments.mode, "--job", f"kill-{seed}"]
+        if arguments.mode == "in_place":
+            how += ["--spares", "1"]
+        code, text = run_ring(arguments.program, arguments.ranks, result, steps, elements, pause,
+                              {**common, "fault": fault, "log": "info"}, how)
+        found, last = digests_of(result, arguments.ranks)
+        # A fault late in the last version may come after the end: then nothing died, and the result must still hold.
+        struck = any((folder / "host").glob(f"kill-{seed}/fault-0")) or "restored version" in text or code != 0
+        # The way that was asked for, not another that also works.
+        way = {"in_place": "recovery: in place", "relaunch": "recovery: by relaunch"}[arguments.mode]
+        recovered = last.startswith("recoveries 1 ") and way in text
+        good = code == 0 and found == expected and (recovered or not struck)
+        print(f"seed {seed}: {fault} elements={elements} every={every}: "
+              f"{'identical' if good else 'FAILED'}, {last or 'no result'}", flush=True)
+        if not good:
+            failures += 1
+            print(text)
+            print(f"repeat: {__file__} --mode {arguments.mode} --transport {arguments.transport} "
+                  f"--program {arguments.program} --seeds 1 --first {seed}")
     return 1 if failures else 0
 
 

@@ -10,3 +10,9 @@ endfunction()
 foreweave_kill_moments(relaunch 12 --mode relaunch)
 foreweave_kill_moments(relaunch.mpi_transport 4 --mode relaunch --transport mpi)
 foreweave_kill_moments(in_place 16 --mode in_place)
+foreach(_scenario spare_dies spare_then_rank takeover_then_relaunch)
+  add_test(NAME recovery.deaths.${_scenario} COMMAND ${CMAKE_CURRENT_LIST_DIR}/deaths.py
+    --program $<TARGET_FILE:ring_program> --cli $<TARGET_FILE:foreweave_cli> ${_scenario})
+  set_tests_properties(recovery.deaths.${_scenario} PROPERTIES TIMEOUT 240 PROCESSORS 2 SKIP_RETURN_CODE 77
+    LABELS "recovery;slow;mpi")
+endforeach()

@@ -39,11 +39,13 @@ class Group {
   virtual bool can_repair() const = 0;
   /// Collective over all living after RankLost: interrupts everyone else, drops the dead. No members until assign().
   virtual void repair() = 0;
-  /// Throws RankLost when a member is known to be dead or someone began a repair. Cheap, not collective, never blocks.
-  virtual void check() = 0;
+  /// Throws RankLost when a member is known to be dead or someone began a repair. The death of a hub without a rank ends
+  /// nothing: such hubs are returned, each once. Every living process decides alike, since what counts is who died and
+  /// not who noticed. Cheap, not collective, never blocks.
+  virtual std::vector<comm::HubId> check() = 0;
 
   enum class SpareCall { repair, finished };
-  /// A spare sleeps in here until a repair needs it or the members are done.
+  /// A spare sleeps in here until a repair needs it or the members are done. Another spare's death does not wake it.
   virtual SpareCall wait_as_spare() = 0;
   /// The members are done: lets the spares go. Called by every member.
   virtual void release_spares() = 0;
