@@ -113,7 +113,7 @@ struct Context::Impl {
     if (options.attempt > 0) {
       recovery = trace::RecoveryRecord{};
       recovery->mode = trace::RecoveryMode::relaunch;
-      recovery->begin = options.died_at != 0 ? static_cast<Nanoseconds>(options.died_at) : monotonic_now();
+      recovery->begin = monotonic_of_wall(options.died_at != 0 ? static_cast<Nanoseconds>(options.died_at) : wall_now());
     }
   }
 

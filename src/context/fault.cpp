@@ -15,7 +15,7 @@ void die(const FaultPlan& plan, const std::filesystem::path& host_folder, const 
   if (plan.memory_lost) {
     for (int i = 0; i < 3; ++i) std::filesystem::remove_all(host_folder, ignored);   // the worker may be adding to it
   }
-  std::ofstream(record) << monotonic_now() << std::endl;
+  std::ofstream(record) << wall_now() << std::endl;
   std::raise(SIGKILL);
 }
 

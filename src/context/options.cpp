@@ -306,7 +306,7 @@ std::vector<Row> make_table() {
                                        "number of this start of the job; set by foreweave-run"));
   t.back().internal = true;
   t.push_back(count_row<std::uint64_t>("died_at", &Options::died_at, 0, u64_max,
-                                       "when the death was seen, CLOCK_MONOTONIC in ns; set by foreweave-run"));
+                                       "when the death was seen, wall clock in ns; set by foreweave-run"));
   t.back().internal = true;
   t.push_back(text_row("run_id", "name", &Options::run_id, "letters, digits and . _ - (not first), at most 128",
                        "name of this run, the same over its attempts; set by foreweave-run",

@@ -14,5 +14,9 @@ Nanoseconds read(clockid_t id) {
 Nanoseconds MonotonicClock::now() const { return read(CLOCK_MONOTONIC); }
 Nanoseconds monotonic_now() { return read(CLOCK_MONOTONIC); }
 Nanoseconds wall_now() { return read(CLOCK_REALTIME); }
+Nanoseconds monotonic_of_wall(Nanoseconds wall) {
+  const auto ago = wall_now() - wall;
+  return monotonic_now() - (ago > 0 ? ago : 0);
+}
 
 }  // namespace foreweave

@@ -168,11 +168,11 @@ class Watching(Scripted):
         self.assertIn("recovery: by relaunch (1 of 3)", done.stderr)
 
     def test_the_next_start_is_told_when_the_death_was_seen(self):
-        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        before = time.time_ns()   # the wall clock: the ranks may be on other machines
         done = self.run_it("-n", "2", self.program('echo "$FOREWEAVE_DIED_AT"; [ "$FOREWEAVE_ATTEMPT" = 1 ] || kill -9 $$'))
         first, second = map(int, done.stdout.split())
         self.assertEqual(first, 0)
-        self.assertTrue(before < second < time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        self.assertTrue(before < second < time.time_ns())
 
     def test_an_error_of_the_program_is_not_started_again(self):
         for code in (1, 3, 125):

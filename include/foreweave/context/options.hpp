@@ -70,7 +70,7 @@ struct Options {
   bool progress = false;
   std::string fault;                      ///< see parse_faults()
   std::uint32_t attempt = 0;              ///< given by foreweave-run
-  std::uint64_t died_at = 0;              ///< given by foreweave-run: when it saw the death, CLOCK_MONOTONIC in ns
+  std::uint64_t died_at = 0;              ///< given by foreweave-run: when it saw the death, wall clock in ns
   std::string run_id;                     ///< given by foreweave-run; empty: started without it
   std::string options_file;
 

@@ -24,5 +24,9 @@ class MonotonicClock final : public Clock {
 /// CLOCK_MONOTONIC now, and CLOCK_REALTIME now (the two together place a trace on the calendar).
 Nanoseconds monotonic_now();
 Nanoseconds wall_now();
+/// The moment `wall` (CLOCK_REALTIME, perhaps of another machine) on this machine's monotonic clock; never later than
+/// now, however the clocks of the machines differ. For what crosses machines: their monotonic clocks have nothing in
+/// common.
+Nanoseconds monotonic_of_wall(Nanoseconds wall);
 
 }  // namespace foreweave
