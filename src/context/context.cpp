@@ -383,7 +383,7 @@ struct Context::Impl {
     {
       const std::lock_guard lock(statistics_mutex);
       ++statistics.captures;
-      statistics.blocked_ns.push_back(blocked);
+      statistics.blocked.add(blocked);
     }
     worker->post([this, version, blocked, begin] {
       auto report = capture->finish(*store);

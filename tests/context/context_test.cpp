@@ -210,6 +210,8 @@ TEST_F(ContextTest, StepsCountTriggerAndComeBack) {
     context.flush();
     EXPECT_EQ(context.committed(), 2u);
     EXPECT_EQ(context.statistics().captures, 2u);
+    EXPECT_EQ(context.statistics().blocked.count(), 2u);
+    EXPECT_GT(context.statistics().blocked.least(), 0);
   }
   Context context(options_);
   context.protect("values", values_);

@@ -22,6 +22,7 @@
 
 #include "foreweave/context/group.hpp"
 #include "foreweave/context/options.hpp"
+#include "foreweave/core/durations.hpp"
 #include "foreweave/state/capture.hpp"
 #include "foreweave/state/region.hpp"
 #include "foreweave/trace/recorder.hpp"
@@ -44,7 +45,7 @@ struct Statistics {
   std::uint64_t bytes_stored = 0;        ///< snapshot bytes written to the own store
   std::uint64_t bytes_sent = 0;          ///< to other hubs, payload and heads
   std::uint64_t held_bytes = 0;          ///< bases, staging and scratch now
-  std::vector<std::int64_t> blocked_ns;  ///< of each capture: what checkpoint() took from the program
+  Durations blocked;                     ///< what checkpoint() took from the program, over all captures
   int recoveries = 0;
 };
 
