@@ -6,6 +6,7 @@
 #include <string>
 
 #include "foreweave/interop/mpi.hpp"
+#include "interop/mpi_handles.hpp"
 
 namespace foreweave::mpi {
 namespace {
@@ -14,8 +15,7 @@ namespace {
 struct OwnedComm {
   MPI_Comm comm = MPI_COMM_NULL;
   ~OwnedComm() {
-    // Its errors have nowhere to go; a communicator of a lost rank stays until MPI_Finalize.
-    if (comm != MPI_COMM_NULL) (void)MPI_Comm_free(&comm);
+    free_logged(comm, "free the node's communicator");
   }
 };
 

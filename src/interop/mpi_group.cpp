@@ -17,6 +17,7 @@
 #include "foreweave/interop/mpi_bootstrap.hpp"
 #include "foreweave/interop/mpi_context.hpp"
 #include "foreweave/interop/mpi_transport.hpp"
+#include "interop/mpi_handles.hpp"
 
 #if defined(OMPI_HAVE_MPI_EXT_FTMPI) && OMPI_HAVE_MPI_EXT_FTMPI
 #define FOREWEAVE_ULFM 1
@@ -55,7 +56,7 @@ class MpiGroup final : public Group {
       : can_repair_(fault_tolerance_is_on() && (options.recover == RecoverChoice::automatic || options.recover == RecoverChoice::in_place)) {
     check(MPI_Comm_dup(communicator, &world_), "duplicate the communicator");
     check(MPI_Comm_set_errhandler(world_, MPI_ERRORS_RETURN), "set the error handler");
-    check(MPI_Comm_group(world_, &original_), "read the communicator's group");
+    check(MPI_Comm_group(world_, original_.out()), "read the communicator's group");
     node_ = mpi::node_of_rank(world_).at(static_cast<std::size_t>(rank_in(world_)));
     hub_ = static_cast<comm::HubId>(rank_in(world_));
     read_living();
@@ -63,13 +64,13 @@ class MpiGroup final : public Group {
 
   ~MpiGroup() override {
     int finalized = 0;
-    MPI_Finalized(&finalized);
+    log_unless_ok(MPI_Finalized(&finalized), "ask whether MPI was finalized");
     if (finalized != 0) return;
-    MPI_Group_free(&original_);
+    original_.reset();
     // A communicator that lost a member is left alone: freeing is collective, and the dead do not answer.
     if (repaired_) return;
-    if (members_ != MPI_COMM_NULL) MPI_Comm_free(&members_);
-    if (dead_.empty()) MPI_Comm_free(&world_);
+    free_logged(members_, "free the ranks' communicator");
+    if (dead_.empty()) free_logged(world_, "free the communicator of all");
   }
 
   MPI_Comm members() const { return members_; }
@@ -105,8 +106,8 @@ class MpiGroup final : public Group {
 #if FOREWEAVE_ULFM
     repaired_ = true;
     // Interrupt everyone who waits for someone alive, who may be here already.
-    if (members_ != MPI_COMM_NULL) MPIX_Comm_revoke(members_);
-    MPIX_Comm_revoke(world_);
+    if (members_ != MPI_COMM_NULL) revoke(members_);
+    revoke(world_);
     members_ = MPI_COMM_NULL;
     MPI_Comm next = MPI_COMM_NULL;
     check(MPIX_Comm_shrink(world_, &next), "shrink the communicator to the living");
@@ -145,14 +146,12 @@ class MpiGroup final : public Group {
   void release_spares() override {
     // One member speaks for all; it is alive, since all have just agreed that they are done.
     if (rank_in(members_) != 0) return;
-    MPI_Group group;
-    check(MPI_Comm_group(members_, &group), "read the ranks' group");
+    OwnedGroup ranks, all;
+    check(MPI_Comm_group(members_, ranks.out()), "read the ranks' group");
+    check(MPI_Comm_group(world_, all.out()), "read the group");
     for (std::size_t i = 0; i < living_.size(); ++i) {
       int in_world = static_cast<int>(i), in_members = MPI_UNDEFINED;
-      MPI_Group world_group;
-      check(MPI_Comm_group(world_, &world_group), "read the group");
-      check(MPI_Group_translate_ranks(world_group, 1, &in_world, group, &in_members), "find the spares");
-      MPI_Group_free(&world_group);
+      check(MPI_Group_translate_ranks(all, 1, &in_world, ranks, &in_members), "find the spares");
       if (in_members != MPI_UNDEFINED) continue;
       try {
         check(MPI_Send(nullptr, 0, MPI_BYTE, in_world, finished_tag, world_), "let a spare go");
@@ -160,7 +159,6 @@ class MpiGroup final : public Group {
         log::info(lost.what());   // it died while it waited; there is nothing to be let go
       }
     }
-    MPI_Group_free(&group);
   }
 
   std::unique_ptr<comm::Transport> make_transport(const Options& options) override {
@@ -173,7 +171,7 @@ class MpiGroup final : public Group {
   }
 
   [[noreturn]] void abort(int status) override {
-    MPI_Abort(world_, status);
+    log_unless_ok(MPI_Abort(world_, status), "abort the job");
     std::_Exit(status);
   }
 
@@ -186,10 +184,9 @@ class MpiGroup final : public Group {
   }
 
   void read_living() {
-    MPI_Group now;
-    check(MPI_Comm_group(world_, &now), "read the communicator's group");
+    OwnedGroup now;
+    check(MPI_Comm_group(world_, now.out()), "read the communicator's group");
     living_ = hubs_of(now);
-    MPI_Group_free(&now);
     lost_holder_.reset();
     dead_.clear();
     untold_.clear();
@@ -223,11 +220,9 @@ class MpiGroup final : public Group {
     check(MPI_Error_class(code, &error_class), "read an error");
     if (error_class != MPIX_ERR_PROC_FAILED && error_class != MPIX_ERR_PROC_FAILED_PENDING) return check(code, operation);
     check(MPIX_Comm_failure_ack(world_), "acknowledge deaths");
-    MPI_Group failed;
-    check(MPIX_Comm_failure_get_acked(world_, &failed), "ask who died");
-    const auto hubs = hubs_of(failed);
-    MPI_Group_free(&failed);
-    for (const auto hub : hubs) {
+    OwnedGroup failed;
+    check(MPIX_Comm_failure_get_acked(world_, failed.out()), "ask who died");
+    for (const auto hub : hubs_of(failed)) {
       if (holders_.contains(hub)) lost_holder_ = hub;
       else if (dead_.insert(hub).second) untold_.push_back(hub);
     }
@@ -248,7 +243,7 @@ class MpiGroup final : public Group {
   }
 
   MPI_Comm world_ = MPI_COMM_NULL, members_ = MPI_COMM_NULL;
-  MPI_Group original_ = MPI_GROUP_NULL;
+  OwnedGroup original_;
   comm::HubId hub_ = 0;
   std::uint32_t node_ = 0;
   std::vector<comm::HubId> living_;

@@ -17,6 +17,7 @@
 #include "foreweave/core/log.hpp"
 #include "foreweave/interop/mpi.hpp"
 #include "foreweave/interop/mpi_bootstrap.hpp"
+#include "interop/mpi_handles.hpp"
 
 namespace foreweave::mpi {
 namespace {
@@ -301,7 +302,7 @@ class MpiTransport final : public comm::Transport {
     }
     peer.sending.clear();
     for (auto& in : peer.receiving) {
-      if (in->request != MPI_REQUEST_NULL) (void)MPI_Cancel(&in->request);  // its outcome is asked for next
+      if (in->request != MPI_REQUEST_NULL) log_unless_ok(MPI_Cancel(&in->request), "cancel a receive");  // its outcome is asked for next
       if (!drain({&in->request, 1}, std::chrono::milliseconds(0))) leave_to_mpi(std::move(in));
     }
     peer.receiving.clear();
@@ -328,13 +329,13 @@ class MpiTransport final : public comm::Transport {
     const Nanoseconds now = monotonic_now();
     if (now < next_ask_) return;
     next_ask_ = now + ask_every;
-    MPI_Group failed = MPI_GROUP_NULL, all = MPI_GROUP_NULL;
+    OwnedGroup failed, all;
     check(MPIX_Comm_failure_ack(comm_), "acknowledge failed ranks");
-    check(MPIX_Comm_failure_get_acked(comm_, &failed), "ask for failed ranks");
+    check(MPIX_Comm_failure_get_acked(comm_, failed.out()), "ask for failed ranks");
     int count = 0;
     check(MPI_Group_size(failed, &count), "count the failed ranks");
     if (count > failures_seen_) {
-      check(MPI_Comm_group(comm_, &all), "ask for the group of the communicator");
+      check(MPI_Comm_group(comm_, all.out()), "ask for the group of the communicator");
       for (int which = 0; which < count; ++which) {
         int rank = MPI_UNDEFINED;
         check(MPI_Group_translate_ranks(failed, 1, &which, all, &rank), "number the failed ranks");
@@ -343,9 +344,7 @@ class MpiTransport final : public comm::Transport {
         fail(static_cast<HubId>(rank), "MPI: the process has failed");
       }
       failures_seen_ = count;
-      check(MPI_Group_free(&all), "free a group");
     }
-    if (failed != MPI_GROUP_EMPTY) check(MPI_Group_free(&failed), "free a group");
 #endif
   }
 

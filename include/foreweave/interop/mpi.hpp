@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "foreweave/core/error.hpp"
+#include "foreweave/core/log.hpp"
 #include "foreweave/interop/mpi_context.hpp"
 
 namespace foreweave::mpi {
@@ -33,7 +34,7 @@ inline bool is_rank_loss(int rc) {
 #if defined(MPIX_ERR_PROC_FAILED) && defined(MPIX_ERR_REVOKED)
   if (rc == MPI_SUCCESS) return false;
   int error_class = MPI_SUCCESS;
-  MPI_Error_class(rc, &error_class);
+  if (MPI_Error_class(rc, &error_class) != MPI_SUCCESS) return false;
 #ifdef MPIX_ERR_PROC_FAILED_PENDING
   if (error_class == MPIX_ERR_PROC_FAILED_PENDING) return true;
 #endif
@@ -61,12 +62,22 @@ inline void check(int rc, std::string_view operation) {
   throw Error(ErrorCategory::mpi, std::string(operation), error_text(rc), rc);
 }
 
+/// For where nothing may be thrown (destructors, cleaning up after an error): a warning in the log unless `rc` is
+/// MPI_SUCCESS.
+inline void log_unless_ok(int rc, std::string_view operation) noexcept {
+  if (rc == MPI_SUCCESS) return;
+  try {
+    log::warning(std::string(operation) + ": " + error_text(rc));
+  } catch (...) {
+    // No memory for the text: nothing can be said.
+  }
+}
+
 /// Makes every pending and later call on `comm` fail on every rank, so that a rank that waits for a living one which
 /// has already given up does not wait for ever. Does nothing where MPI has no fault tolerance. Not collective.
 inline void revoke(MPI_Comm comm) noexcept {
 #if defined(MPIX_ERR_PROC_FAILED) && defined(MPIX_ERR_REVOKED)
-  // A failure to revoke means that it is revoked already; what matters next is the error being reported.
-  (void)MPIX_Comm_revoke(comm);
+  log_unless_ok(MPIX_Comm_revoke(comm), "revoke a communicator");
 #else
   (void)comm;
 #endif
@@ -93,7 +104,7 @@ inline bool drain(std::span<MPI_Request> requests,
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
   for (auto& request : requests)
-    if (request != MPI_REQUEST_NULL) (void)MPI_Request_free(&request);
+    if (request != MPI_REQUEST_NULL) log_unless_ok(MPI_Request_free(&request), "let go of a request");
   return false;
 }
 
@@ -106,7 +117,7 @@ inline void wait_all(std::span<MPI_Request> requests, MPI_Comm comm, std::string
   int rc = MPI_Waitall(static_cast<int>(requests.size()), requests.data(), statuses.data());
   if (rc == MPI_SUCCESS) return;
   int error_class = MPI_SUCCESS;
-  MPI_Error_class(rc, &error_class);
+  log_unless_ok(MPI_Error_class(rc, &error_class), "read an error");
   if (error_class == MPI_ERR_IN_STATUS) {
     // Which request failed, and why: a lost rank counts before anything else.
     int first = MPI_SUCCESS;
