@@ -181,7 +181,7 @@ struct Context::Impl {
     const auto note = [&](const Store& from, std::map<Rank, std::vector<Version>>& held) {
       const auto list = from.list();
       for (const auto& stored : list) {
-        if (!held.contains(stored.id.rank)) held[stored.id.rank] = context::complete_versions(list, stored.id.rank);
+        if (!held.contains(stored.id.rank)) held[stored.id.rank] = complete_versions(list, stored.id.rank);
         newest_listed = std::max(newest_listed, stored.id.version);
       }
       // One snapshot tells how many ranks the job had; a damaged one is found out when it is restored from.

@@ -26,16 +26,6 @@ Held get_versions(ByteReader& in) {
 }
 }  // namespace
 
-std::vector<Version> complete_versions(const std::vector<StoredSnapshot>& list, Rank rank) {
-  std::set<Version> complete;   // the list ascends by version, so a base comes before what stands on it
-  for (const auto& stored : list) {
-    if (stored.id.rank == rank && (stored.base == 0 || complete.contains(stored.base))) {
-      complete.insert(stored.id.version);
-    }
-  }
-  return {complete.begin(), complete.end()};
-}
-
 Bytes Inventory::encode() const {
   ByteWriter out;
   out.put(hub);

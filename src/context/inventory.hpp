@@ -7,12 +7,9 @@
 #include <vector>
 
 #include "foreweave/comm/transport.hpp"
-#include "foreweave/state/store.hpp"
+#include "foreweave/state/types.hpp"
 
 namespace foreweave::context {
-
-/// Versions of `rank` in a store's list whose chains are complete by name (their content is checked when it is read).
-std::vector<Version> complete_versions(const std::vector<StoredSnapshot>& list, Rank rank);
 
 /// What one hub tells the others when the group forms or restores.
 struct Inventory {

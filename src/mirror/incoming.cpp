@@ -4,6 +4,7 @@
 
 #include "foreweave/core/digest.hpp"
 #include "foreweave/core/error.hpp"
+#include "foreweave/state/chain.hpp"
 
 namespace foreweave::mirror {
 
@@ -73,9 +74,9 @@ void Incoming::on_begin(HubId from, const SnapshotBegin& begin, Nanoseconds now)
     }
     return;
   }
-  if (begin.base != 0 && !holds(store_, {begin.id.rank, begin.base})) {
-    const auto text =
-        to_string(begin.id) + " is a delta against version " + std::to_string(begin.base) + ", which is not here";
+  if (begin.base != 0 && !stands(store_, {begin.id.rank, begin.base})) {
+    const auto text = to_string(begin.id) + " is a delta against version " + std::to_string(begin.base) +
+                      ", which is not here down to a full snapshot";
     outbox_.notice({MirrorEvent::Kind::refused, begin.id, from, 0, now, now, text});
     refuse(from, begin.transfer, begin.id, Refusal::base_missing, text);
     return;
@@ -134,7 +135,7 @@ void Incoming::on_end(HubId from, const SnapshotEnd& end, Nanoseconds now) {
     abandon(from, transfer, Refusal::broken, "the content does not match its digest", now);
     return;
   }
-  if (head.base != 0 && !holds(store_, {head.id.rank, head.base})) {  // erased while this came
+  if (head.base != 0 && !stands(store_, {head.id.rank, head.base})) {  // erased while this came
     abandon(from, transfer, Refusal::base_missing, "the base, version " + std::to_string(head.base) + ", is gone",
             now);
     return;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "foreweave/core/error.hpp"
+#include "foreweave/state/chain.hpp"
 #include "mirror/bodies.hpp"
 #include "mirror/fetches.hpp"
 #include "mirror/incoming.hpp"
@@ -46,10 +47,10 @@ struct MirrorProtocol::State {
   bool wanted(HubId from, Rank rank) const {
     return fetches.wants(from, rank) || (mirrored_here(rank) && hub(rank) == from);
   }
-  // What the store lists is right for a mirror: the begin of the epoch erased whatever was not committed, and what
+  // What stands in the store is right for a mirror: the begin of the epoch erased whatever was not committed, and what
   // has come since came from the rank itself.
   bool have(HubId from, SnapshotId id) const {
-    return fetches.wants(from, id.rank) ? fetches.has(from, id) : holds(store, id);
+    return fetches.wants(from, id.rank) ? fetches.has(from, id) : stands(store, id);
   }
   void arrived(HubId from, SnapshotId id, Nanoseconds at);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <set>
 
 #include "state/link_fit.hpp"
 
@@ -62,6 +63,21 @@ void Chain::read_segment(std::size_t region, std::uint64_t segment, std::byte* d
     if (found == segments.end() || found->index != segment) continue;
     link->apply(region, static_cast<std::size_t>(found - segments.begin()), data, bytes);
   }
+}
+
+std::vector<Version> complete_versions(const std::vector<StoredSnapshot>& list, Rank rank) {
+  std::set<Version> complete;   // the list ascends by version, so a base comes before what stands on it
+  for (const auto& stored : list) {
+    if (stored.id.rank == rank && (stored.base == 0 || complete.contains(stored.base))) {
+      complete.insert(stored.id.version);
+    }
+  }
+  return {complete.begin(), complete.end()};
+}
+
+bool stands(const Store& store, SnapshotId id) {
+  const auto complete = complete_versions(store.list(), id.rank);
+  return std::binary_search(complete.begin(), complete.end(), id.version);
 }
 
 }  // namespace foreweave

@@ -19,14 +19,6 @@ Inventory holding(comm::HubId hub, std::map<Rank, std::vector<Version>> host) {
   return one;
 }
 
-TEST(Inventory, CountsOnlyCompleteChains) {
-  const std::vector<StoredSnapshot> list{
-      {{0, 1}, 0, 10}, {{0, 2}, 1, 5}, {{0, 4}, 3, 5}, {{0, 5}, 4, 5}, {{0, 6}, 0, 5}, {{0, 7}, 6, 5}, {{1, 3}, 2, 5}};
-  EXPECT_THAT(complete_versions(list, 0), ElementsAre(1, 2, 6, 7));   // 3 is missing, so 4 and 5 cannot be read
-  EXPECT_THAT(complete_versions(list, 1), IsEmpty());
-  EXPECT_THAT(complete_versions(list, 2), IsEmpty());
-}
-
 TEST(Inventory, SurvivesTheWire) {
   auto one = holding(3, {{0, {1, 2}}, {2, {9}}});
   one.node = 7;

@@ -1,6 +1,8 @@
 // Chains, folding, retention: against a naive model that remembers every version whole.
 #include "foreweave/state/chain.hpp"
 
+#include <gmock/gmock.h>
+
 #include <fstream>
 
 #include "model.hpp"
@@ -306,6 +308,14 @@ TEST(ChainProperty, AnySeriesOfWritesFoldsAndRetentionsKeepsEveryVersionThatIsPr
       EXPECT_EQ(newest_restorable(*history.store, 3, history.key()), next - 1);
     }
   }
+}
+
+TEST(CompleteVersions, CountOnlyCompleteChains) {
+  const std::vector<StoredSnapshot> list{
+      {{0, 1}, 0, 10}, {{0, 2}, 1, 5}, {{0, 4}, 3, 5}, {{0, 5}, 4, 5}, {{0, 6}, 0, 5}, {{0, 7}, 6, 5}, {{1, 3}, 2, 5}};
+  EXPECT_THAT(complete_versions(list, 0), ::testing::ElementsAre(1, 2, 6, 7));   // 3 is missing, so 4 and 5 cannot be read
+  EXPECT_THAT(complete_versions(list, 1), ::testing::IsEmpty());
+  EXPECT_THAT(complete_versions(list, 2), ::testing::IsEmpty());
 }
 
 }  // namespace

@@ -25,6 +25,12 @@ class Chain {
   std::vector<std::shared_ptr<const Snapshot>> links_;
 };
 
+/// The versions of `rank` in a store's list whose chains are complete by name, ascending: every link down to a full
+/// snapshot is there. What the links hold is checked when they are read.
+std::vector<Version> complete_versions(const std::vector<StoredSnapshot>& list, Rank rank);
+/// Whether `id` is one of those in `store`.
+bool stands(const Store& store, SnapshotId id);
+
 /// Replaces the chain ending in `id` by one full snapshot of the same version (in place, atomically), in memory bounded
 /// by one segment. The snapshots before it stay; erase them when nothing needs them. The result's bytes depend on the
 /// state alone, so two holders fold alike. A delta on top still fits: it names its base by the *state's* identity.
