@@ -16,3 +16,17 @@ foreach(_scenario spare_dies spare_then_rank takeover_then_relaunch)
   set_tests_properties(recovery.deaths.${_scenario} PROPERTIES TIMEOUT 240 PROCESSORS 2 SKIP_RETURN_CODE 77
     LABELS "recovery;slow;mpi")
 endforeach()
+# Deaths in the middle of writing a file, at calls to the system that are chosen by seed.
+add_library(kill_in_write MODULE ${CMAKE_CURRENT_LIST_DIR}/kill_in_write.cpp)
+target_link_libraries(kill_in_write PRIVATE foreweave_flags ${CMAKE_DL_LIBS})
+if(FOREWEAVE_EXAMPLES AND NOT FOREWEAVE_SANITIZE)  # a sanitizer's runtime must come before what is preloaded
+  foreach(_what fields trace)
+    foreach(_mode relaunch in_place)
+      set(_test recovery.kill_in_write.${_what}.${_mode})
+      add_test(NAME ${_test} COMMAND ${CMAKE_CURRENT_LIST_DIR}/kill_in_write.py --what ${_what} --mode ${_mode}
+        --program $<TARGET_FILE:gray_scott> --compare $<TARGET_FILE:compare_fields> --cli $<TARGET_FILE:foreweave_cli>
+        --library $<TARGET_FILE:kill_in_write> --seeds 8)
+      set_tests_properties(${_test} PROPERTIES TIMEOUT 300 PROCESSORS 2 SKIP_RETURN_CODE 77 LABELS "recovery;slow;mpi")
+    endforeach()
+  endforeach()
+endif()
