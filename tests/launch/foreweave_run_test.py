@@ -191,6 +191,16 @@ class Watching(Scripted):
         self.assertIn("could not be replaced", done.stderr)
         self.assertEqual(self.starts(), ["0", "1"])
 
+    def test_an_mpirun_that_hangs_in_an_abort_is_ended_and_what_was_aborted_with_counts(self):
+        text = "MPI_ABORT was invoked on rank 0 in communicator MPI_COMM_WORLD\n  Proc: [[1,1],2]\n  Errorcode: {}\n"
+        hang = 'printf "{}" >&2; exec sleep 50'
+        done = self.run_it("-n", "2", self.program(f'[ "$FOREWEAVE_ATTEMPT" = 1 ] || {{ {hang.format(text.format(86))}; }}'))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.starts(), ["0", "1"])
+        done = self.run_it("-n", "2", self.program(hang.format(text.format(3))))
+        self.assertEqual(done.returncode, 3, done.stderr)   # an error of the program's own
+        self.assertEqual(self.starts(), ["0", "1", "0"])
+
     def test_recovery_in_place_is_said(self):
         self.speak(VERSION_5)
         done = self.run_it("-n", "2", self.program('mkdir -p "$store"; echo "in place: rank 1, version 4, 0.021 s" > "$store/recovered-0"\n'
