@@ -145,7 +145,7 @@ struct Context::Impl {
     info.run_id = options.run_id;
     info.job = options.job;
     info.command_line = command_line();
-    info.rank = static_cast<Rank>(group->hub());
+    info.rank = group->hub() < static_cast<comm::HubId>(ranks) ? static_cast<Rank>(group->hub()) : -1;   // a spare
     info.ranks = ranks;
     info.hub = group->hub();
     info.hubs = static_cast<std::uint32_t>(group->living().size());
