@@ -1,3 +1,4 @@
+// threads
 #include "foreweave/comm/engine.hpp"
 
 #include <gtest/gtest.h>

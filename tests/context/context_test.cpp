@@ -1,4 +1,5 @@
 // One process: the whole path from protect() to restore(), without MPI.
+// threads
 #include "foreweave/context/context.hpp"
 
 #include <gmock/gmock.h>

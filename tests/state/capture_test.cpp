@@ -1,4 +1,5 @@
 // CaptureEngine over host memory, against a model that remembers every version whole.
+// threads
 #include "foreweave/state/capture.hpp"
 
 #include "model.hpp"

@@ -1,3 +1,4 @@
+// threads
 #include "foreweave/trace/recorder.hpp"
 
 #include <gmock/gmock.h>
