@@ -120,9 +120,10 @@ void simulate(const Settings& settings, MPI_Comm comm, bool progress_asked, Timi
   Simulation simulation(settings, comm);
   if (context) {
     const auto extents = simulation.layout().extents();
-    context->protect("u", std::span(simulation.u.data(), simulation.u.size()), extents);
-    context->protect("v", std::span(simulation.v.data(), simulation.v.size()), extents);
-    context->protect("step", simulation.step);
+    const auto part = simulation.part();  // so that the job can go on with another number of ranks
+    context->protect("u", std::span(simulation.u.data(), simulation.u.size()), extents, part);
+    context->protect("v", std::span(simulation.v.data(), simulation.v.size()), extents, part);
+    context->protect("step", simulation.step, foreweave::GlobalPart::replicated());
     context->restore();
   }
   Progress progress(settings.steps, simulation.rank() == 0, progress_asked);

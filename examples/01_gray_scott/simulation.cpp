@@ -129,4 +129,14 @@ void Simulation::update() {
   finish_loops();
 }
 
+foreweave::GlobalPart Simulation::part() const {
+  foreweave::GlobalPart part;
+  for (const std::size_t axis : {2, 1, 0}) {
+    part.whole.push_back(static_cast<std::uint64_t>(blocks_.grid()[axis]));
+    part.offset.push_back(static_cast<std::uint64_t>(block_.offset[axis]));
+    part.ghost.push_back(1);
+  }
+  return part;
+}
+
 }  // namespace gray_scott

@@ -7,6 +7,7 @@
 
 #include "blocks.hpp"
 #include "field.hpp"
+#include "foreweave/state/region.hpp"
 #include "halo.hpp"
 #include "settings.hpp"
 #include "stencil.hpp"
@@ -25,6 +26,8 @@ class Simulation {
   const Blocks& blocks() const { return blocks_; }
   const Block& block() const { return block_; }
   const Layout& layout() const { return layout_; }
+  /// Which cells of the whole grid u and v hold here, along z, y, x.
+  foreweave::GlobalPart part() const;
   int rank() const { return rank_; }
   MPI_Comm comm() const { return comm_; }
   double halo_seconds() const { return halo_seconds_; }

@@ -3,22 +3,26 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <map>
+#include <numeric>
 #include <set>
 #include <sstream>
 
 #include "context/fault.hpp"
 #include "context/hub.hpp"
 #include "context/inventory.hpp"
+#include "context/orphans.hpp"
 #include "context/status_page.hpp"
 #include "context/stores.hpp"
 #include "context/worker.hpp"
 #include "foreweave/core/log.hpp"
 #include "foreweave/device/memory.hpp"
+#include "foreweave/state/redistribution.hpp"
 
 namespace foreweave {
 
@@ -184,14 +188,17 @@ struct Context::Impl {
         if (!held.contains(stored.id.rank)) held[stored.id.rank] = complete_versions(list, stored.id.rank);
         newest_listed = std::max(newest_listed, stored.id.version);
       }
-      // One snapshot tells how many ranks the job had; a damaged one is found out when it is restored from.
-      if (mine.snapshot_ranks == 0 && !list.empty()) {
+      // Any snapshot of a version tells how many ranks the job had; a damaged one is found out when it is restored from.
+      for (const auto& stored : list) {
+        if (mine.ranks_of.contains(stored.id.version)) continue;
         try {
-          const auto last = list.back().id;
-          if (auto bytes = from.open(last)) {
-            mine.snapshot_ranks = Snapshot::parse(std::move(bytes), key.get(), to_string(last))->manifest().ranks;
+          if (auto bytes = from.open(stored.id)) {
+            const auto snapshot = Snapshot::parse(std::move(bytes), key.get(), to_string(stored.id));
+            mine.ranks_of[stored.id.version] = snapshot->manifest().ranks;
           }
         } catch (const Error& error) {
+          // Without the right key: as if it were of as many ranks as now, so that the restore says what is wrong.
+          if (error.category() == ErrorCategory::security) mine.ranks_of[stored.id.version] = ranks;
           log::debug(error.what());
         }
       }
@@ -205,15 +212,40 @@ struct Context::Impl {
     return mine;
   }
 
+  /// Before the first epoch of this start: a hub that the job went on without forgets what it holds, and what hubs held
+  /// that are not started this time goes to the first hub of their node.
+  void settle() {
+    const auto orphans = context::find_orphans(options, group->living());
+    auto active = status->active();
+    for (const auto& orphan : orphans) active = std::max(active, orphan.active);
+    ByteWriter mine;
+    mine.put(group->node());
+    mine.put(active);
+    bool first_of_node = true;
+    for (const auto& [from, bytes] : group->gather_all(mine.take())) {
+      ByteReader in(bytes, "status of a hub");
+      first_of_node = first_of_node && (in.get<std::uint32_t>() != group->node() || from >= group->hub());
+      active = std::max(active, in.get<std::uint32_t>());
+    }
+    if (context::left_behind(status->joined(), active)) {
+      log::info("the job went on without hub " + std::to_string(group->hub()) + ": what it held is cleared");
+      store->clear();
+      status->set_joined(active);   // nothing is what it holds, and that is right
+    }
+    for (const auto& orphan : orphans) {
+      if (!first_of_node) break;
+      if (context::left_behind(orphan.joined, active)) {
+        context::remove_orphan(options, orphan.hub);
+      } else {
+        context::adopt(options, orphan.hub, *store);
+      }
+    }
+  }
+
   void form() {
     std::vector<Inventory> all;
     hub->suspend();   // else a commit under way could overtake what this hub tells the others now
     for (const auto& [from, bytes] : group->gather_all(inventory().encode())) all.push_back(Inventory::decode(bytes));
-    for (const auto stale : context::drop_stale(all)) {
-      if (stale != group->hub()) continue;
-      log::info("the job went on without hub " + std::to_string(stale) + ": what it held is cleared");
-      store->clear();
-    }
 
     std::set<comm::HubId> free;
     std::map<comm::HubId, const Inventory*> by_hub;
@@ -257,12 +289,6 @@ struct Context::Impl {
       view.committed = std::max(view.committed, one.committed);
       steps_when_lost = std::max(steps_when_lost, one.step);
       addresses[one.hub] = one.address;
-      if (one.snapshot_ranks != 0 && one.snapshot_ranks != ranks) {
-        throw Error(ErrorCategory::argument, "join job '" + options.job + "'",
-                    "its snapshots are of " + std::to_string(one.snapshot_ranks) + " ranks, but " +
-                        std::to_string(ranks) + " were started: start " + std::to_string(one.snapshot_ranks) +
-                        ", or choose another job name, or remove its folders");
-      }
     }
     group->assign(view.hub_of_rank);
     std::optional<Rank> role;
@@ -293,12 +319,13 @@ struct Context::Impl {
     if (recorder) recorder->set_rank(*role);
     if (capture || !options.enabled) return;
     capture = std::make_unique<CaptureEngine>(CaptureOptions{*role, ranks, options.job, key, options.staging, options.max_chain});
-    capture->add(RegionSpec{steps_region, &steps, sizeof steps, ElementType::u64, {}});
+    capture->add(RegionSpec{steps_region, &steps, sizeof steps, ElementType::u64, {}, {}, {}, GlobalPart::replicated()});
   }
 
   void form_first() {
     for (;;) {
       try {
+        settle();
         return form();
       } catch (const RankLost&) {
         if (!group->can_repair()) throw;
@@ -467,7 +494,7 @@ struct Context::Impl {
     std::string problems;
     for (;;) {
       const auto all = exchange();
-      const auto common = context::common_versions(all, ranks);
+      const auto common = context::common_versions(all);
       Version floor = 0;
       for (const auto& one : all) floor = std::max(floor, one.committed);
       Version target = 0;
@@ -494,14 +521,17 @@ struct Context::Impl {
       }
       std::string source;
       std::uint64_t bytes = 0;
-      const auto mine = restore_to(target, all, source, bytes);
+      const auto before = context::ranks_of(all, target);
+      const auto mine = before == ranks ? restore_to(target, all, source, bytes)
+                                        : redistribute_to(target, before, all, source, bytes);
       problems = agree_on(mine, target);
       if (problems.empty()) {
         restored_to(target, source, bytes);
         newest = std::max(newest_listed, target);
         must_restore = false;
         status->set_step(steps);
-        if (named) checkpoint();   // what was newer is left behind: the named state is the newest from here on
+        // What was newer is left behind, and what other ranks wrote too: the state is the newest from here on.
+        if (named || before != ranks) checkpoint();
         return target;
       }
     }
@@ -572,6 +602,92 @@ struct Context::Impl {
     if (!outcome.ok && outcome.text.empty()) outcome.text = "no copy can be reached";
     if (!outcome.ok) failed_versions.insert(target);
     return outcome;
+  }
+
+  /// From the snapshots of a job of `before` ranks, each rank taking what its regions are parts of.
+  Outcome redistribute_to(Version target, Rank before, const std::vector<Inventory>& all, std::string& source,
+                          std::uint64_t& bytes) {
+    Outcome outcome;
+    try {
+      Redistribution parts(capture->regions());
+      // Blocks are mostly numbered in the order of their place: those in this rank's place come first.
+      std::vector<Rank> order(static_cast<std::size_t>(before));
+      std::iota(order.begin(), order.end(), 0);
+      const auto distance = [&](Rank of) {
+        return std::abs((2.0 * of + 1) / before - (2.0 * *rank + 1) / ranks);
+      };
+      std::stable_sort(order.begin(), order.end(), [&](Rank a, Rank b) { return distance(a) < distance(b); });
+      for (const auto of : order) {
+        if (parts.complete()) break;
+        bytes += with_chain({of, target}, all, [&](const Chain& chain) { return parts.take(chain); });
+      }
+      if (!parts.complete()) {
+        throw Error(ErrorCategory::argument, "restore version " + std::to_string(target),
+                    parts.missing() + " were no rank's part");
+      }
+      parts.finish();
+      capture->forget();   // the next capture is full, and of this number of ranks
+      source = "the parts of " + std::to_string(before) + " ranks";
+    } catch (const RankLost&) {
+      throw;
+    } catch (const Error& error) {
+      outcome.ok = false;
+      outcome.category = error.category();
+      outcome.fatal = error.category() == ErrorCategory::security || error.category() == ErrorCategory::argument;
+      outcome.text = error.what();
+      if (error.category() == ErrorCategory::argument) {
+        outcome.text += " (the snapshots of job '" + options.job + "' are of " + std::to_string(before) +
+                        " ranks: start that many, or choose another job name, or remove its folders)";
+      }
+      failed_versions.insert(target);
+    }
+    return outcome;
+  }
+
+  /// Calls use(chain) with the chain of `id` from wherever it stands whole and undamaged.
+  template <class Use>
+  std::uint64_t with_chain(SnapshotId id, const std::vector<Inventory>& all, Use use) {
+    std::string problems;
+    const auto attempt = [&](const std::string& from, auto&& open) -> std::optional<std::uint64_t> {
+      try {
+        return open();
+      } catch (const RankLost&) {
+        throw;
+      } catch (const Error& error) {
+        if (error.category() != ErrorCategory::format && error.category() != ErrorCategory::absent &&
+            error.category() != ErrorCategory::peer) {
+          throw;
+        }
+        problems += "; " + from + ": " + error.what();
+        return std::nullopt;
+      }
+    };
+    const auto read = [&](const Store& from) {
+      const auto chain = Chain::open(from, id, key.get());
+      for (const auto& link : chain.links()) link->verify();
+      return use(chain);
+    };
+    for (const bool own : {true, false}) {
+      for (const auto& one : all) {
+        const auto held = one.host.find(id.rank);
+        if ((one.hub == group->hub()) != own || held == one.host.end() ||
+            !std::binary_search(held->second.begin(), held->second.end(), id.version)) {
+          continue;
+        }
+        const auto taken = attempt("hub " + std::to_string(one.hub), [&] {
+          if (!own && !hub->fetch(one.hub, id, [&] { look_for_deaths(); }, to_nanoseconds(options.commit_wait))) {
+            throw Error(ErrorCategory::absent, "fetch " + to_string(id), "the other hub did not deliver it");
+          }
+          return read(*store);
+        });
+        if (taken) return *taken;
+      }
+    }
+    for (const auto& from : context::visible_file_stores(options, group->hub())) {
+      if (!from->open(id)) continue;
+      if (const auto taken = attempt(from->name(), [&] { return read(*from); })) return *taken;
+    }
+    throw Error(ErrorCategory::format, "restore " + to_string(id), "no copy can be read" + problems);
   }
 
   void restored_to(Version version, const std::string& source, std::uint64_t bytes) {

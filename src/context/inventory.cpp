@@ -36,7 +36,11 @@ Bytes Inventory::encode() const {
   out.put(active);
   out.put(committed);
   out.put(step);
-  out.put(snapshot_ranks);
+  out.put(static_cast<std::uint32_t>(ranks_of.size()));
+  for (const auto& [version, ranks] : ranks_of) {
+    out.put(version);
+    out.put(ranks);
+  }
   out.put(static_cast<std::uint32_t>(address.size()));
   out.put_bytes(address);
   put_versions(out, host);
@@ -56,7 +60,10 @@ Inventory Inventory::decode(ByteView bytes) {
   result.active = in.get<std::uint32_t>();
   result.committed = in.get<Version>();
   result.step = in.get<std::uint64_t>();
-  result.snapshot_ranks = in.get<Rank>();
+  for (auto versions = in.get<std::uint32_t>(); versions > 0; --versions) {
+    const auto version = in.get<Version>();
+    result.ranks_of[version] = in.get<Rank>();
+  }
   const auto address = in.get_bytes(in.get<std::uint32_t>());
   result.address.assign(address.begin(), address.end());
   result.host = get_versions(in);
@@ -66,37 +73,34 @@ Inventory Inventory::decode(ByteView bytes) {
   return result;
 }
 
-std::vector<comm::HubId> drop_stale(std::vector<Inventory>& inventories) {
-  std::uint32_t active = 0;
-  for (const auto& one : inventories) active = std::max(active, one.active);
-  std::vector<comm::HubId> stale;
-  for (auto& one : inventories) {
-    if (one.joined == 0 || one.joined >= active) continue;   // 0: it never was in any epoch, its memory is empty
-    stale.push_back(one.hub);
-    one.committed = 0;
-    one.step = 0;
-    one.snapshot_ranks = 0;
-    one.host.clear();
+Rank ranks_of(const std::vector<Inventory>& inventories, Version version) {
+  Rank ranks = 0;
+  for (const auto& inventory : inventories) {
+    const auto told = inventory.ranks_of.find(version);
+    if (told == inventory.ranks_of.end()) continue;
+    if (ranks != 0 && ranks != told->second) return 0;
+    ranks = told->second;
   }
-  return stale;
+  return ranks;
 }
 
-std::vector<Version> common_versions(const std::vector<Inventory>& inventories, Rank ranks) {
-  std::map<Version, std::set<Rank>> ranks_of;
+std::vector<Version> common_versions(const std::vector<Inventory>& inventories) {
+  std::map<Version, std::set<Rank>> holders;
   for (const auto& inventory : inventories) {
     for (const auto* held : {&inventory.host, &inventory.file}) {
       for (const auto& [rank, versions] : *held) {
-        if (rank < 0 || rank >= ranks) continue;
-        for (const auto version : versions) ranks_of[version].insert(rank);
+        for (const auto version : versions) holders[version].insert(rank);
       }
     }
   }
   for (const auto& inventory : inventories) {
-    for (const auto version : inventory.failed) ranks_of.erase(version);
+    for (const auto version : inventory.failed) holders.erase(version);
   }
   std::vector<Version> common;
-  for (const auto& [version, held] : ranks_of) {
-    if (held.size() == static_cast<std::size_t>(ranks)) common.push_back(version);
+  for (const auto& [version, ranks] : holders) {
+    const Rank wanted = ranks_of(inventories, version);
+    const auto there = std::distance(ranks.lower_bound(0), ranks.lower_bound(wanted));
+    if (wanted > 0 && there == wanted) common.push_back(version);
   }
   return common;
 }

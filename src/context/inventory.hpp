@@ -20,7 +20,7 @@ struct Inventory {
   std::uint32_t joined = 0, active = 0;                ///< StatusPage: over all starts of the job
   Version committed = 0;
   std::uint64_t step = 0;                              ///< steps the program had counted here, before it was ended
-  Rank snapshot_ranks = 0;                             ///< of the job that wrote the newest snapshot here; 0: none
+  std::map<Version, Rank> ranks_of;                    ///< how many ranks the job had that wrote a version held here
   Bytes address;                                       ///< of the hub's transport
   std::map<Rank, std::vector<Version>> host, file;     ///< complete versions by rank, ascending
   std::vector<Version> failed;                         ///< of the own rank: could not be restored from anywhere
@@ -29,11 +29,10 @@ struct Inventory {
   static Inventory decode(ByteView bytes);
 };
 
-/// Forgets what hubs offer that the job went on without (they died, others worked in a later epoch, and the job was then
-/// started again): it is of a past that did not happen, under numbers that were given anew. Returns those hubs.
-std::vector<comm::HubId> drop_stale(std::vector<Inventory>& inventories);
+/// How many ranks the job had that wrote `version`; 0: nobody knows, or the hubs do not agree.
+Rank ranks_of(const std::vector<Inventory>& inventories, Version version);
 
-/// The versions that stand complete somewhere for every rank in [0, ranks) and did not fail, ascending.
-std::vector<Version> common_versions(const std::vector<Inventory>& inventories, Rank ranks);
+/// The versions that stand complete somewhere, for every rank of the job that wrote them, and did not fail; ascending.
+std::vector<Version> common_versions(const std::vector<Inventory>& inventories);
 
 }  // namespace foreweave::context

@@ -127,15 +127,39 @@ TEST_F(ContextTest, ARegionThatChangedSizeIsRefusedAndNothingIsLost) {
   EXPECT_EQ(values_, original);
 }
 
-TEST_F(ContextTest, FewerRanksThanBeforeAreRefused) {
+TEST_F(ContextTest, FewerRanksThanBeforeNeedToKnowTheParts) {
+  const auto original = values_;
+  const std::uint64_t quarter = values_.size() / 4;
+  const auto whole = std::vector<std::uint64_t>{values_.size()};
+  std::uint64_t steps = 12;
   auto store = context::open_host_store(options_, 0);
-  CaptureEngine engine(CaptureOptions{0, 4, "test", nullptr, 0});
-  engine.add(RegionSpec{"values", values_.data(), values_.size() * 8, ElementType::f64, {}});
-  engine.begin(1);
-  engine.finish(*store);
-  const auto error = refusal([&] { Context context(options_); });
-  EXPECT_EQ(error.category(), ErrorCategory::argument);
-  EXPECT_THAT(error.what(), HasSubstr("4 ranks"));
+  for (Rank rank = 0; rank < 4; ++rank) {
+    CaptureEngine engine(CaptureOptions{rank, 4, "test", nullptr, 0});
+    const auto begin = quarter * static_cast<std::uint64_t>(rank);
+    engine.add({.name = "foreweave.steps", .data = &steps, .bytes = 8, .type = ElementType::u64,
+                .part = GlobalPart::replicated()});
+    engine.add({.name = "values", .data = values_.data() + begin, .bytes = quarter * 8, .type = ElementType::f64,
+                .part = GlobalPart{whole, {begin}, {}}});
+    engine.begin(1);
+    engine.finish(*store);
+  }
+  store->set_committed(1);
+  values_.assign(values_.size(), 0);
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    const auto error = refusal([&] { context.restore(); });
+    EXPECT_EQ(error.category(), ErrorCategory::argument);
+    EXPECT_THAT(error.what(), HasSubstr("'values'"));
+    EXPECT_THAT(error.what(), HasSubstr("4 ranks"));
+  }
+  Context context(options_);
+  context.protect("values", values_, {}, GlobalPart{whole, {0}, {}});
+  EXPECT_EQ(context.restore(), 1u);
+  EXPECT_EQ(values_, original);
+  EXPECT_EQ(context.steps(), 12u);
+  context.flush();
+  EXPECT_EQ(context.committed(), 2u);   // of one rank
 }
 
 TEST_F(ContextTest, WrongKeyOrNoneIsRefusedAndTheRightOneStillWorks) {

@@ -27,7 +27,7 @@ TEST(Inventory, SurvivesTheWire) {
   one.active = 5;
   one.committed = 9;
   one.step = 123456789012;
-  one.snapshot_ranks = 5;
+  one.ranks_of = {{3, 5}, {4, 2}};
   one.address = {std::byte{1}, std::byte{0}, std::byte{255}};
   one.file[1] = {4};
   one.failed = {8, 9};
@@ -41,7 +41,7 @@ TEST(Inventory, SurvivesTheWire) {
   EXPECT_EQ(back.active, one.active);
   EXPECT_EQ(back.committed, one.committed);
   EXPECT_EQ(back.step, one.step);
-  EXPECT_EQ(back.snapshot_ranks, one.snapshot_ranks);
+  EXPECT_EQ(back.ranks_of, one.ranks_of);
   EXPECT_EQ(back.address, one.address);
   EXPECT_EQ(back.host, one.host);
   EXPECT_EQ(back.file, one.file);
@@ -51,43 +51,53 @@ TEST(Inventory, SurvivesTheWire) {
   }
 }
 
-TEST(Inventory, AVersionIsCommonWhenEveryRankHasItSomewhere) {
+/// As a job of so many ranks wrote them.
+std::vector<Inventory> written_by(Rank ranks, std::vector<Inventory> all) {
+  for (auto& one : all) {
+    for (const auto* held : {&one.host, &one.file}) {
+      for (const auto& [rank, versions] : *held) {
+        for (const auto version : versions) one.ranks_of[version] = ranks;
+      }
+    }
+  }
+  return all;
+}
+
+TEST(Inventory, AVersionIsCommonWhenEveryRankThatWroteItHasItSomewhere) {
   // Ring of three; hub 1 is gone, its rank's snapshots are on hub 2.
   const std::vector<Inventory> all{holding(0, {{0, {4, 5, 6}}, {2, {5, 6}}}), holding(2, {{2, {4, 5, 6}}, {1, {4, 5}}})};
-  EXPECT_THAT(common_versions(all, 3), ElementsAre(4, 5));
-  EXPECT_THAT(common_versions(all, 4), IsEmpty());
-  EXPECT_THAT(common_versions({}, 1), IsEmpty());
+  EXPECT_THAT(common_versions(written_by(3, all)), ElementsAre(4, 5));
+  EXPECT_THAT(common_versions(written_by(4, all)), IsEmpty());
+  EXPECT_THAT(common_versions(all), IsEmpty());   // nothing there could be parsed
+  EXPECT_THAT(common_versions({}), IsEmpty());
 }
 
 TEST(Inventory, FilesCountAsWellAndFailedVersionsDoNot) {
   std::vector<Inventory> all{holding(0, {{0, {1, 2}}}), holding(1, {})};
   all[1].file[1] = {1, 2};
-  EXPECT_THAT(common_versions(all, 2), ElementsAre(1, 2));
+  all = written_by(2, all);
+  EXPECT_THAT(common_versions(all), ElementsAre(1, 2));
   all[0].failed = {2};
-  EXPECT_THAT(common_versions(all, 2), ElementsAre(1));
+  EXPECT_THAT(common_versions(all), ElementsAre(1));
 }
 
-TEST(Inventory, AHubThatTheJobWentOnWithoutDoesNotCount) {
-  // Hub 1 died in epoch 2; the others repaired the group twice; then the whole job was started again.
-  std::vector<Inventory> all{holding(0, {{0, {7, 8}}}), holding(1, {{1, {7, 8}}}), holding(2, {{1, {7}}})};
-  all[0].joined = all[0].active = all[2].joined = 4;
-  all[2].active = 3;   // it was killed between joining and working
-  all[1].joined = all[1].active = 2;
-  all[1].committed = 9;   // told nobody
-  EXPECT_THAT(drop_stale(all), ElementsAre(1));
-  EXPECT_EQ(all[1].committed, 0u);
-  EXPECT_THAT(common_versions(all, 2), ElementsAre(7));
-  EXPECT_THAT(drop_stale(all), ElementsAre(1));   // nothing new until it has joined again
-
-  all[0].active = 3;   // nobody worked in epoch 4
-  all[1].joined = 3;
-  EXPECT_THAT(drop_stale(all), IsEmpty());
-  all[1].joined = 0;   // a new, empty memory
-  EXPECT_THAT(drop_stale(all), IsEmpty());
+TEST(Inventory, EachVersionNeedsTheRanksOfItsOwnJob) {
+  // Three ranks wrote up to version 4, two from version 5 on; rank 1 of version 6 is missing.
+  std::vector<Inventory> all{holding(0, {{0, {3, 4, 5, 6}}, {2, {3, 4}}}), holding(1, {{1, {4, 5}}})};
+  for (const Version version : {3, 4}) all[0].ranks_of[version] = 3;
+  for (const Version version : {5, 6}) all[0].ranks_of[version] = 2;
+  all[1].ranks_of = {{4, 3}, {5, 2}};
+  EXPECT_THAT(common_versions(all), ElementsAre(4, 5));
+  EXPECT_EQ(ranks_of(all, 4), 3);
+  EXPECT_EQ(ranks_of(all, 6), 2);
+  EXPECT_EQ(ranks_of(all, 7), 0);
+  all[1].ranks_of[5] = 3;
+  EXPECT_EQ(ranks_of(all, 5), 0);
+  EXPECT_THAT(common_versions(all), ElementsAre(4));
 }
 
 TEST(Inventory, RanksBeyondTheJobDoNotCount) {
-  EXPECT_THAT(common_versions({holding(0, {{0, {1}}, {7, {1, 2}}})}, 1), ElementsAre(1));
+  EXPECT_THAT(common_versions(written_by(1, {holding(0, {{0, {1}}, {7, {1, 2}}})})), ElementsAre(1));
 }
 
 }  // namespace

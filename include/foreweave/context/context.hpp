@@ -74,23 +74,28 @@ class Context {
   void protect(RegionSpec spec);
   /// A contiguous range of numbers or trivially copyable elements: std::vector, std::span, std::array. What is
   /// protected is the elements; a temporary that owns them (a vector that is returned) is refused by the compiler.
+  /// With `part`, the region can be restored on another number of ranks.
   template <std::ranges::contiguous_range R>
     requires std::ranges::borrowed_range<R>
-  void protect(std::string name, R&& range, std::vector<std::uint64_t> extents = {}) {
+  void protect(std::string name, R&& range, std::vector<std::uint64_t> extents = {},
+               std::optional<GlobalPart> part = {}) {
     using T = std::ranges::range_value_t<R>;
     static_assert(std::is_trivially_copyable_v<T>, "only trivially copyable elements can be protected");
     protect(RegionSpec{std::move(name), const_cast<std::remove_const_t<T>*>(std::ranges::data(range)),
-                       std::ranges::size(range) * sizeof(T), element_type_of<T>(), std::move(extents)});
+                       std::ranges::size(range) * sizeof(T), element_type_of<T>(), std::move(extents), {}, {},
+                       std::move(part)});
   }
-  /// One value.
+  /// One value; GlobalPart::replicated() says that every rank has the same.
   template <class T>
     requires(std::is_trivially_copyable_v<T> && !std::ranges::range<T>)
-  void protect(std::string name, T& value) {
-    protect(RegionSpec{std::move(name), &value, sizeof(T), element_type_of<T>(), {}});
+  void protect(std::string name, T& value, std::optional<GlobalPart> part = {}) {
+    protect(RegionSpec{std::move(name), &value, sizeof(T), element_type_of<T>(), {}, {}, {}, std::move(part)});
   }
   void unprotect(const std::string& name);
 
-  /// Brings every region to the newest version that all ranks can restore; nothing when there is none.
+  /// Brings every region to the newest version that all ranks can restore; nothing when there is none. A version that
+  /// another number of ranks wrote is redistributed by the regions' parts (GlobalPart; Error(argument) names a region
+  /// that has none), and a checkpoint follows at once.
   /// Error(format) when the committed version cannot be restored from anywhere, naming what is damaged.
   std::optional<Version> restore();
   /// A named version. Error(absent) lists those that are there.

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -17,10 +18,11 @@ namespace foreweave::cuda {
 /// work that `stream` has by then, and only encoded pages cross to the host. The memory stays the program's.
 template <class T>
 void protect(Context& context, std::string name, T* data, std::uint64_t elements, cudaStream_t stream = nullptr,
-             std::vector<std::uint64_t> extents = {}) {
+             std::vector<std::uint64_t> extents = {}, std::optional<GlobalPart> part = {}) {
   static_assert(std::is_trivially_copyable_v<T>, "only trivially copyable elements can be protected");
   RegionSpec spec{std::move(name), data, elements * sizeof(T), element_type_of<T>(), std::move(extents)};
   spec.stream = stream;
+  spec.part = std::move(part);
   context.protect(std::move(spec));
 }
 
