@@ -36,8 +36,9 @@ long wrong_cells(const Field& field, int step) {
 int run(int argc, char** argv) {
   foreweave::Context context(foreweave::Options::from(argc, argv));
   const Field field("field", 300, 200);
+  const Kokkos::View<int[3]> settings("settings");
   int step = 0;
-  foreweave::kokkos::protect(context, field);
+  foreweave::kokkos::protect(context, field, settings);  // under their labels
   context.protect("step", step);
   context.restore();
   const int end = step + 5;

@@ -51,4 +51,11 @@ void protect(Context& context, const Kokkos::View<Data, Properties...>& view, st
   protect(context, view.label(), view, std::move(part));
 }
 
+/// Several Views, each under its own label.
+template <class... Views>
+  requires(sizeof...(Views) > 1 && (Kokkos::is_view<Views>::value && ...))
+void protect(Context& context, const Views&... views) {
+  (protect(context, views), ...);
+}
+
 }  // namespace foreweave::kokkos
