@@ -1,6 +1,7 @@
 #include "mirror/outgoing.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "foreweave/core/digest.hpp"
 
@@ -191,10 +192,19 @@ bool Outgoing::pump_once(Stream& stream, Nanoseconds now) {
   return false;
 }
 
+/// A chunk of each stream in turn, so that no stream waits for another; but mirrors to a peer that waits for what it
+/// fetched give way, because its program stands still meanwhile.
 void Outgoing::pump(Nanoseconds now) {
-  for (bool more = true; more;) {  // a chunk of each stream in turn, so that no stream waits for another
+  std::set<HubId> fetching;
+  for (const auto& [key, stream] : streams_) {
+    if (stream.phase == Stream::Phase::sending && stream.jobs.front().serve) fetching.insert(stream.to);
+  }
+  for (bool more = true; more;) {
     more = false;
-    for (auto& [key, stream] : streams_) more = pump_once(stream, now) || more;
+    for (auto& [key, stream] : streams_) {
+      const bool waits = fetching.contains(stream.to) && !stream.jobs.empty() && !stream.jobs.front().serve;
+      if (!waits) more = pump_once(stream, now) || more;
+    }
   }
 }
 

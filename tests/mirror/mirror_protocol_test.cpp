@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "foreweave/core/error.hpp"
+#include "mirror/bodies.hpp"
 #include "mirror/mirror_bench.hpp"
 
 namespace foreweave::test {
@@ -363,6 +366,36 @@ TEST(MirrorProtocol, OwnHubFetchesItsChainFromItsPartner) {
   bench.run(3'000 * ms);
   EXPECT_EQ(bench.hub[0]->count(Kind::fetched), 1);
   EXPECT_EQ(*store.find({0, 2}), right);
+}
+
+TEST(MirrorProtocol, AMirrorGivesWayToAFetchOfTheSamePeer) {
+  Bench bench(2, 2, 1);
+  for (Version v = 1; v <= 2; ++v) {
+    for (const Rank r : {0, 1}) bench.capture(r, v, v - 1, 5'000);
+  }
+  bench.run();
+  expect_committed(bench, 2);
+  // Hub 1 lost its memory: it needs its own state to go on, and rank 0 wants a mirror there.
+  for (const Rank r : {0, 1}) {
+    for (const Version v : {1, 2}) bench.hub[1]->store.erase({r, v});
+  }
+  std::string order;  // whose chunks go from hub 0 to hub 1
+  bench.tamper = [&](Sent& m) {
+    if (m.type == FrameType::snapshot_chunk && m.from == 0) {
+      order += static_cast<char>('0' + mirror::SnapshotChunk::decode(m.body).rank);
+    }
+    return true;
+  };
+  bench.view.epoch = 2;
+  bench.view.committed = 2;
+  bench.begin();
+  bench.hub[1]->protocol.fetch(0, {1, 2}, bench.now);
+  bench.run();
+  EXPECT_EQ(std::count(order.begin(), order.end(), '0'), 100);
+  EXPECT_EQ(std::count(order.begin(), order.end(), '1'), 100);
+  // Only what was in the window already, and between two links of the chain, comes in between.
+  const auto before_the_last = order.substr(0, order.rfind('1'));
+  EXPECT_LE(std::count(before_the_last.begin(), before_the_last.end(), '0'), 12) << order;
 }
 
 TEST(MirrorProtocol, FetchOfWhatIsNotThereFails) {
