@@ -262,6 +262,13 @@ class Watching(Scripted):
 
 @unittest.skipUnless(shutil.which("mpirun"), "no mpirun")
 class RealMpi(Case):
+    def test_a_program_that_cannot_be_started_is_no_lost_rank(self):
+        for program in ("/no/such/program", "no_such_program", "/etc/passwd"):
+            done = self.run_it("-n", "2", program)
+            self.assertEqual(done.returncode, 127, done.stderr)
+            self.assertIn(f"{program} could not be started", done.stderr)
+            self.assertNotIn("starting again", done.stderr)
+
     PROGRAM = ('rank=${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}; echo "start $FOREWEAVE_ATTEMPT rank $rank"; '
                '[ "$FOREWEAVE_ATTEMPT$rank" != 01 ] || { sleep 0.3; kill -9 $$; }; sleep 0.6')
 
