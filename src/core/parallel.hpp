@@ -30,8 +30,8 @@ class Parallel {
   int threads() const { return static_cast<int>(team_.size()) + 1; }
 
   /// Calls body(index, member) for every index below `count`, each once, and returns when all calls have. `member`
-  /// (0 for the caller, below threads()) is the calling thread's number in the team: what each thread keeps for itself
-  /// (scratch, counters) goes by it. What the calls wrote can be read by the caller afterwards.
+  /// (0 for the caller, below threads()) is the calling thread's number in the team: what each thread keeps for
+  /// itself (scratch, counters) goes by it. What the calls wrote can be read by the caller afterwards.
   ///
   /// The first exception that a call throws is thrown again here, once the calls that had begun are over; pieces that
   /// were not handed out by then are left out. Thread safe: loops of several callers follow one another. A body must

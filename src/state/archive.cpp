@@ -112,7 +112,8 @@ void Archiver::unarchive(ByteView archived, Bytes& out, const std::string& what)
   if (ZSTD_findFrameCompressedSize(data.data(), data.size()) != data.size()) {
     refuse("an archived segment is not one zstd frame");
   }
-  const std::size_t found = ZSTD_decompressDCtx(s.decompressor.get(), s.ordered.data(), size, data.data(), data.size());
+  const std::size_t found =
+      ZSTD_decompressDCtx(s.decompressor.get(), s.ordered.data(), size, data.data(), data.size());
   if (ZSTD_isError(found)) refuse(std::string("zstd: ") + ZSTD_getErrorName(found));
   if (found != size) refuse("an archived segment is shorter than it says");
   const std::size_t begin = out.size();

@@ -29,7 +29,8 @@ class Lanes {
     count_ = count;
   }
   void put(std::uint64_t word) {
-    for (std::uint64_t lane = 0; lane < 8; ++lane) at_[lane * count_ + next_] = static_cast<std::byte>(word >> 8 * lane);
+    for (std::uint64_t lane = 0; lane < 8; ++lane)
+      at_[lane * count_ + next_] = static_cast<std::byte>(word >> 8 * lane);
     ++next_;
   }
 
@@ -78,7 +79,8 @@ struct Head {
     std::uint64_t total = bytes;
     for (std::size_t page = 0; page < pages; ++page) {
       const std::uint64_t size = kernels::entry_size(entries[page]);
-      if (size % 8 != 0 || size < 16 || size > kernels::max_encoded_page_bytes) return "a page has an impossible size";
+      if (size % 8 != 0 || size < 16 || size > kernels::max_encoded_page_bytes)
+        return "a page has an impossible size";
       if (kernels::entry_transform(entries[page]) >= kernels::transform_count) return "a page's transform is unknown";
       total += size;
       if (raw(page)) raw_words += words(page);

@@ -23,6 +23,17 @@ int info(const Options& options, const std::string& problem, bool json);
 int list(const std::filesystem::path& what, bool json);
 /// Reads and checks every snapshot below `what` (or the one that `what` names) and every chain.
 int verify(const std::filesystem::path& what, const Options& options, bool json);
+struct DeltaRequest {
+  std::filesystem::path old_file, new_file;
+  std::string type;     ///< f64, f32, i64, i32, u64, u32 or u8
+  std::string extents;  ///< "256x256x256", slowest first; empty: one-dimensional
+  bool archive = false;
+  int threads = 1;
+  int repeats = 5;
+  bool json = false;
+};
+/// Encodes one raw file against another, checks that it comes back, and prints ratio and rates.
+int delta(const DeltaRequest& request);
 /// Draws a trace: runs the report script with a Python that has h5py and matplotlib.
 int report(const std::filesystem::path& trace, const std::filesystem::path& output);
 

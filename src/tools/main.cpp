@@ -36,7 +36,7 @@ int run(int argc, char** argv) {
     problem = error.what();
   }
 
-  CLI::App app("Looks at Foreweave's builds, stores and traces.", "foreweave");
+  CLI::App app("Looks at Foreweave's builds, stores and traces, and tries its codec.", "foreweave");
   app.set_version_flag("--version", build_info().version);
   app.require_subcommand(1);
   app.footer(
@@ -57,6 +57,16 @@ int run(int argc, char** argv) {
   auto* report = app.add_subcommand("report", "draw a trace as one HTML page, with the numbers as CSV beside it");
   report->add_option("TRACE", what, "trace.h5 of a run, or the file of one hub")->required();
   report->add_option("-o,--output", output, "the page to write")->capture_default_str();
+  tools::DeltaRequest pair;
+  auto* delta = app.add_subcommand("delta", "try the codec: encode one raw file against another, check, time");
+  delta->add_option("OLD", pair.old_file, "the base: a raw file of elements")->required();
+  delta->add_option("NEW", pair.new_file, "what became of it: as large")->required();
+  delta->add_option("--type", pair.type, "f64, f32, i64, i32, u64, u32 or u8")->required();
+  delta->add_option("--extents", pair.extents, "elements along each dimension, slowest first: 256x256x256");
+  delta->add_flag("--archive", pair.archive, "the archive stage too");
+  delta->add_option("--threads", pair.threads, "threads that share the segments")->capture_default_str();
+  delta->add_option("--repeats", pair.repeats, "timed repeats")->capture_default_str();
+  delta->add_flag("--json", pair.json, "print JSON");
 
   try {
     app.parse(argc, argv);
@@ -65,6 +75,7 @@ int run(int argc, char** argv) {
   }
   if (*info) return tools::info(options, problem, json);
   if (*ls) return tools::list(what, json);
+  if (*delta) return tools::delta(pair);
   if (*report) return tools::report(what, output);
   if (!problem.empty()) throw Error(ErrorCategory::argument, "options", problem);
   if (!key_file.empty()) options.set("key_file", key_file, "--key-file");

@@ -102,7 +102,8 @@ TEST(Archive, NeverLargerThanTheBound) {
   EXPECT_GT(noise.size(), segment_bytes) << "pages of noise are raw: the largest segment there is";
   EXPECT_LE(archived(archiver, noise).size(), noise.size() + archive_head_bytes);
   expect_round_trip(archiver, noise);
-  expect_error(ErrorCategory::argument, {"more than a segment"}, [&] { archived(archiver, Bytes(2 * segment_bytes)); });
+  expect_error(ErrorCategory::argument, {"more than a segment"},
+               [&] { archived(archiver, Bytes(2 * segment_bytes)); });
 }
 
 TEST(Archive, MakesSmoothDataSmaller) {
@@ -209,8 +210,8 @@ TEST(PlaneOrder, WhatIsNoOrderIsFoundOrIsOne) {
   }
 }
 
-// The golden segment, made without the codec: 33 pages, one of them raw, sectors of all numbers of planes. Its archived
-// form was written once (zstd 1.5.4).
+// The golden segment, made without the codec: 33 pages, one of them raw, sectors of all numbers of planes. Its
+// archived form was written once (zstd 1.5.4).
 Bytes golden_segment() {
   std::mt19937_64 random(42);
   ByteWriter head, bodies;

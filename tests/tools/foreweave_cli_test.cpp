@@ -1,7 +1,6 @@
 // The program `foreweave` as people call it: what it prints, writes and returns.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "foreweave/core/version.hpp"
 #include "foreweave/state/capture.hpp"
 #include "foreweave/state/store.hpp"
+#include "tools/run_program.hpp"
 #include "tools/sample_run.hpp"
 
 namespace foreweave {
@@ -26,24 +26,7 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-struct Outcome {
-  int status = -1;
-  std::string text;  // stdout and stderr
-};
-
-Outcome run(const std::string& arguments, const std::string& environment = "") {
-  // The launch options of the test run itself must not show.
-  const std::string command = environment + " " FOREWEAVE_CLI " " + arguments + " 2>&1";
-  Outcome outcome;
-  FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  std::array<char, 4096> part{};
-  while (const auto count = std::fread(part.data(), 1, part.size(), pipe)) outcome.text.append(part.data(), count);
-  const int status = ::pclose(pipe);
-  if (WIFEXITED(status)) outcome.status = WEXITSTATUS(status);
-  return outcome;
-}
+using tools_test::run;
 
 class Cli : public ::testing::Test {
  protected:

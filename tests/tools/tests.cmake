@@ -1,3 +1,5 @@
 # These tests run the program.
-target_compile_definitions(tools.foreweave_cli_test PRIVATE FOREWEAVE_CLI="$<TARGET_FILE:foreweave_cli>")
-add_dependencies(tools.foreweave_cli_test foreweave_cli)
+foreach(_test IN ITEMS foreweave_cli_test delta_test)
+  target_compile_definitions(tools.${_test} PRIVATE FOREWEAVE_CLI="$<TARGET_FILE:foreweave_cli>")
+  add_dependencies(tools.${_test} foreweave_cli)
+endforeach()
