@@ -71,7 +71,7 @@ HWY_INLINE hn::Vec<Tag<T>> over_strides(hn::Vec<Tag<T>> now, const std::byte* s,
   return u;
 }
 
-/// What a pass over a page takes from one sector to the next: the last vector of s and of (1 − S_row)(1 − S_plane) s.
+/// What a pass over a page takes from sector to sector: the last vector of s and of (1 − S_row)(1 − S_plane) s.
 struct Carry {
   alignas(64) std::byte s[64];
   alignas(64) std::byte u[64];
