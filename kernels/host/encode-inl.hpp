@@ -6,6 +6,8 @@
 #define FOREWEAVE_KERNELS_HOST_ENCODE_INL
 #endif
 
+#include <algorithm>
+
 #include "kernels/common/page_layout.hpp"
 #include "kernels/host/check-inl.hpp"
 #include "kernels/host/forward-inl.hpp"
@@ -26,8 +28,8 @@ inline constexpr std::size_t working_body_bytes =
 /// about once, and no copy of the page is kept beside it.
 ///
 /// The sizes under the other transforms need not be known, only that none of them is smaller: a quarter of the
-/// elements gives a lower bound of each, which mostly says so. Where it does not, all elements are looked at, and
-/// where the page before was a close call, at once.
+/// elements gives a lower bound of each, which mostly says so. Where it does not, all elements are looked at, and in
+/// some pages to come at once: the more, the oftener that happens.
 template <class T>
 class PageEncoder {
  public:
@@ -47,6 +49,8 @@ class PageEncoder {
  private:
   /// subtract_3d looks (row + plane) elements back, each stride less than a page, and one more.
   static constexpr std::size_t max_lead = 2 * page_bytes + 64;
+
+  static constexpr std::uint32_t most_patience = 64;  ///< a page in so many may be looked at twice for nothing
 
   struct Page {
     const std::byte* current;
@@ -83,13 +87,13 @@ class PageEncoder {
   static std::byte* write_raw(const std::byte* current, std::uint32_t length, std::uint32_t stored, std::byte* out);
   void prepare_again(Page& page);
   bool is_smaller(const Candidates& found, int transform, int than) const;
-  bool is_close(const Candidates& found, int best) const;
 
   PageShape shape_;
   Lorenzo strides_;
   bool elements_;                     ///< not bytes
   Transform guess_ = Transform::raw;  ///< of the page before; raw packs nothing while looking
-  bool close_ = true;                 ///< the page before: another transform was nearly as small
+  std::uint32_t close_pages_ = 1;     ///< so many pages to come are looked at whole
+  std::uint32_t patience_ = 1;        ///< so many, the next time that a sample does not decide
   std::uint32_t filled_ = 0xFFFFFFFFu;  ///< sectors of s_ that may hold something else than zeros
   Carry carry_;
   alignas(64) std::byte lead_[max_lead];        ///< zeros, as far as read: what lies before s_
@@ -115,7 +119,8 @@ PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std:
   std::byte* const data = out + page_header_bytes;
   const int guess = static_cast<int>(guess_);
   Candidates found;
-  std::byte* end = close_ ? pass<true>(guess_, page, found, data) : pass<false>(guess_, page, found, data);
+  bool exact = close_pages_ != 0;
+  std::byte* end = exact ? pass<true>(guess_, page, found, data) : pass<false>(guess_, page, found, data);
   const std::uint32_t dirty = found.dirty;
   Candidate& raw = found.of[0];
   raw.stored = dirty;
@@ -123,23 +128,26 @@ PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std:
     raw.size += 8 * common::raw_words(static_cast<std::uint32_t>(std::countr_zero(left)), length);
   }
   int best = is_smaller(found, guess, 0) ? guess : 0;
-  if (!close_ && elements_) {
-    bool sure = true;
-    for (int t = 1; t < transform_count; ++t) sure = sure && (t == guess || !is_smaller(found, t, best));
-    if (!sure) {
+  if (exact) {
+    --close_pages_;
+  } else if (elements_) {
+    for (int t = 1; t < transform_count; ++t) exact = exact || (t != guess && is_smaller(found, t, best));
+    if (exact) {
       Candidates all;
       prepare_again(page);
       pass<true>(Transform::raw, page, all, data);
       all.of[0] = raw;
       found = all;
-      close_ = true;
+      patience_ = std::min(2 * patience_, most_patience);
+      close_pages_ = patience_;
+    } else {
+      patience_ = std::max(patience_ / 2, 1u);
     }
   }
-  if (close_ || !elements_) {
+  if (exact || !elements_) {
     for (int t = 1; t < transform_count; ++t) {
       if (is_smaller(found, t, best)) best = t;
     }
-    close_ = elements_ && is_close(found, best);
   }
   const Transform transform = static_cast<Transform>(best);
   const std::uint32_t stored = found.of[best].stored;
@@ -170,17 +178,6 @@ HWY_INLINE bool PageEncoder<T>::is_smaller(const Candidates& found, int transfor
   const std::uint32_t size = found.of[transform].size, other = found.of[than].size;
   return common::transform_allowed(static_cast<std::uint32_t>(transform), shape_) &&
          (size < other || (size == other && transform < than));
-}
-
-/// Whether a sample of a page like this one would probably leave the choice open: it misses about a plane a sector.
-template <class T>
-HWY_INLINE bool PageEncoder<T>::is_close(const Candidates& found, int best) const {
-  const std::uint32_t miss = 12 * static_cast<std::uint32_t>(std::popcount(found.dirty));
-  for (std::uint32_t t = 1; t < transform_count; ++t) {
-    if (static_cast<int>(t) == best || !common::transform_allowed(t, shape_)) continue;
-    if (found.of[t].size < found.of[best].size + miss) return true;
-  }
-  return false;
 }
 
 /// Before another pass over the page: when the last one updated the base, what it was before comes from old_base_.
