@@ -15,7 +15,10 @@ using namespace state_detail;
 
 void fold(Store& store, SnapshotId id, std::shared_ptr<const Key> key) {
   const Chain chain = Chain::open(store, id, key.get());
-  if (chain.length() == 1) return;
+  if (chain.length() > 1) fold(chain, store, std::move(key));
+}
+
+std::uint64_t fold(const Chain& chain, Store& store, std::shared_ptr<const Key> key) {
   Manifest header = chain.manifest();
   header.base = 0;
   header.base_state = {};
@@ -43,7 +46,7 @@ void fold(Store& store, SnapshotId id, std::shared_ptr<const Key> key) {
       builder.add_segment(r, segment, std::span(entries).first(kernels::page_count(bytes)), {out, size});
     }
   }
-  builder.finish();
+  return builder.finish().bytes;
 }
 
 std::optional<Version> newest_restorable(const Store& store, Rank rank, const Key* key, Version limit,
@@ -95,6 +98,11 @@ std::optional<Version> newest_restorable(const Store& store, Rank rank, const Ke
 }
 
 std::uint64_t retain(Store& store, Rank rank, Version oldest, std::size_t max_chain, std::shared_ptr<const Key> key) {
+  return retain(store, rank, oldest, {}, max_chain, std::move(key));
+}
+
+std::uint64_t retain(Store& store, Rank rank, Version oldest, const std::set<Version>& besides, std::size_t max_chain,
+                     std::shared_ptr<const Key> key) {
   std::map<Version, Version> base_of;
   std::uint64_t before = 0;
   for (const auto& stored : store.list()) {
@@ -106,15 +114,17 @@ std::uint64_t retain(Store& store, Rank rank, Version oldest, std::size_t max_ch
   // Whatever is asked, the newest stays.
   oldest = std::min(oldest, base_of.rbegin()->first);
 
+  const auto stays = [&](Version version) { return version >= oldest || besides.contains(version); };
   std::set<Version> needed;
-  for (auto kept = base_of.lower_bound(oldest); kept != base_of.end(); ++kept) {
+  for (auto kept = base_of.begin(); kept != base_of.end(); ++kept) {
+    if (!stays(kept->first)) continue;
     std::size_t links_before = 0;
     std::vector<Version> chain;
     for (Version version = kept->first; version != 0;) {
       const auto link = base_of.find(version);
       if (link == base_of.end()) break;  // an incomplete chain is left as it is
       chain.push_back(version);
-      if (version < oldest) ++links_before;
+      if (!stays(version)) ++links_before;
       version = link->second < version ? link->second : 0;
     }
     if (links_before > max_chain) {

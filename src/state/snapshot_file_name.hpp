@@ -1,7 +1,9 @@
 #pragma once
-// Names of the files of a DirectoryStore. Everything list() tells stands in the name, so that listing opens no file:
+// Names of the files of a store in a folder. Everything list() tells stands in the name, so that listing opens no file:
 //
 //   r000002-v000000000007-b000000000006-s0001.fwsnap    rank 2, version 7, a delta against 6, written as number 1
+//   r000002-v000000000007-b000000000006-s0001-<identity, 32 hex digits>.fwpack    the same as a pack
+//   objects-<identity>.fwpack                           of a snapshot that was erased: others need some of its objects
 //
 // Of several files of one rank and version the highest number counts: that makes replacing a snapshot one rename,
 // even when the replacement has another base, and a kill between the rename and the removal of the old file harmless.
@@ -11,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "foreweave/core/digest.hpp"
 #include "foreweave/state/types.hpp"
 
 namespace foreweave::state_detail {
@@ -23,10 +26,15 @@ struct SnapshotFileName {
   SnapshotId id;
   Version base = 0;
   std::uint64_t sequence = 0;
+  std::optional<Digest128> pack;  ///< identity, of a pack
 };
 
 std::string format(const SnapshotFileName& name);
 /// Nothing for a file that no store wrote.
 std::optional<SnapshotFileName> parse_snapshot_file_name(std::string_view text);
+
+/// The file that keeps objects of an erased pack.
+std::string format_objects_name(const Digest128& pack);
+std::optional<Digest128> parse_objects_name(std::string_view text);
 
 }  // namespace foreweave::state_detail

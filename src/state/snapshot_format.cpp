@@ -21,18 +21,6 @@ bool has_magic(ByteView bytes, const std::array<char, 8>& magic) {
   return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
 }
 
-void put_digest(ByteWriter& writer, const Digest128& digest) {
-  writer.put(digest.low);
-  writer.put(digest.high);
-}
-
-Digest128 get_digest(ByteReader& reader) {
-  Digest128 digest;
-  digest.low = reader.get<std::uint64_t>();
-  digest.high = reader.get<std::uint64_t>();
-  return digest;
-}
-
 /// Number of dimensions, 0 without a part, and for each the extent of the whole, the offset and the ghost layers.
 void put_part(ByteWriter& writer, const std::optional<GlobalPart>& part) {
   const std::size_t dimensions = part ? part->whole.size() : 0;
@@ -104,9 +92,21 @@ std::string manifest_problem(const Manifest& manifest) {
 
 }  // namespace
 
-std::array<std::byte, header_bytes> write_header(const Header& header) {
+void put_digest(ByteWriter& writer, const Digest128& digest) {
+  writer.put(digest.low);
+  writer.put(digest.high);
+}
+
+Digest128 get_digest(ByteReader& reader) {
+  Digest128 digest;
+  digest.low = reader.get<std::uint64_t>();
+  digest.high = reader.get<std::uint64_t>();
+  return digest;
+}
+
+std::array<std::byte, header_bytes> write_header(const Header& header, const FileKind& kind) {
   ByteWriter writer;
-  put_magic(writer, header_magic);
+  put_magic(writer, kind.header_magic);
   writer.put(header.format);
   writer.put(header.flags);
   writer.put(header.rank);
@@ -121,16 +121,18 @@ std::array<std::byte, header_bytes> write_header(const Header& header) {
   return bytes;
 }
 
-Header read_header(ByteView bytes, const std::string& what) {
-  if (!has_magic(bytes, header_magic)) {
-    damaged(what, bytes.size() < header_magic.size() ? "truncated: " + std::to_string(bytes.size()) + " bytes"
-                                                     : std::string("not a Foreweave snapshot (foreign, or damaged)"));
+Header read_header(ByteView begin, std::uint64_t total, const std::string& what, const FileKind& kind) {
+  if (!has_magic(begin, kind.header_magic)) {
+    damaged(what, begin.size() < kind.header_magic.size()
+                      ? "truncated: " + std::to_string(total) + " bytes"
+                      : "not a Foreweave " + std::string(kind.name) + " (foreign, or damaged)");
   }
-  if (bytes.size() < header_bytes + footer_bytes) {
-    damaged(what, "truncated: " + std::to_string(bytes.size()) + " bytes are less than a header and a footer");
+  if (total < header_bytes + footer_bytes) {
+    damaged(what, "truncated: " + std::to_string(total) + " bytes are less than a header and a footer");
   }
-  ByteReader reader(bytes.first(header_bytes), "header of " + what);
-  reader.get_bytes(header_magic.size());
+  const ByteView bytes = begin.first(header_bytes);
+  ByteReader reader(bytes, "header of " + what);
+  reader.get_bytes(kind.header_magic.size());
   Header header;
   header.format = reader.get<std::uint16_t>();
   header.flags = reader.get<std::uint16_t>();
@@ -142,15 +144,15 @@ Header read_header(ByteView bytes, const std::string& what) {
   const auto reserved = reader.get<std::uint64_t>();
   const auto digest = reader.get<std::uint64_t>();
   if (digest != digest64(bytes.first(header_bytes - sizeof digest))) damaged(what, "its header is damaged");
-  if (header.format == 0 || header.format > snapshot_format_version) {
+  if (header.format == 0 || header.format > kind.newest_format) {
     damaged(what, "its format is number " + std::to_string(header.format) + "; this program reads numbers up to " +
-                      std::to_string(snapshot_format_version));
+                      std::to_string(kind.newest_format));
   }
-  if ((header.flags & ~flag_sealed) != 0 || reserved != 0) damaged(what, "its header asks for things unknown here");
+  if ((header.flags & ~kind.flags) != 0 || reserved != 0) damaged(what, "its header asks for things unknown here");
   return header;
 }
 
-Bytes write_footer(const Footer& footer) {
+Bytes write_footer(const Footer& footer, const FileKind& kind) {
   ByteWriter writer;
   writer.put(footer.manifest_offset);
   writer.put(footer.manifest_bytes);
@@ -158,13 +160,12 @@ Bytes write_footer(const Footer& footer) {
   writer.put(footer.manifest_offset + footer.manifest_bytes + footer_bytes);
   writer.put(std::uint64_t{0});
   writer.put(digest64(writer.bytes()));
-  put_magic(writer, footer_magic);
+  put_magic(writer, kind.footer_magic);
   return writer.take();
 }
 
-Footer read_footer(ByteView snapshot, const std::string& what) {
-  const ByteView bytes = snapshot.last(footer_bytes);
-  if (!has_magic(bytes.last(footer_magic.size()), footer_magic)) damaged(what, "truncated: it has no footer");
+Footer read_footer(ByteView bytes, std::uint64_t size, const std::string& what, const FileKind& kind) {
+  if (!has_magic(bytes.last(kind.footer_magic.size()), kind.footer_magic)) damaged(what, "truncated: it has no footer");
   ByteReader reader(bytes, "footer of " + what);
   Footer footer;
   footer.manifest_offset = reader.get<std::uint64_t>();
@@ -176,11 +177,10 @@ Footer read_footer(ByteView snapshot, const std::string& what) {
   if (reader.get<std::uint64_t>() != digest64(bytes.first(digested)) || reserved != 0) {
     damaged(what, "its footer is damaged");
   }
-  if (total != snapshot.size()) {
-    damaged(what,
-            "it has " + std::to_string(snapshot.size()) + " bytes, but was written with " + std::to_string(total));
+  if (total != size) {
+    damaged(what, "it has " + std::to_string(size) + " bytes, but was written with " + std::to_string(total));
   }
-  const std::uint64_t end = snapshot.size() - footer_bytes;
+  const std::uint64_t end = size - footer_bytes;
   if (footer.manifest_offset < header_bytes || footer.manifest_offset > end ||
       footer.manifest_bytes != end - footer.manifest_offset) {
     damaged(what, "its footer is damaged: the manifest is said to stand where it cannot");

@@ -12,10 +12,26 @@
 
 namespace foreweave::state_detail {
 
-inline constexpr std::array<char, 8> header_magic{'F', 'W', 'S', 'N', 'A', 'P', '\r', '\n'};
-inline constexpr std::array<char, 8> footer_magic{'F', 'W', 'S', 'N', 'E', 'N', 'D', '\n'};
 inline constexpr std::uint16_t snapshot_format_version = 2;  ///< written; 1, whose regions have no parts, is read
 inline constexpr std::uint16_t flag_sealed = 1;
+inline constexpr std::uint16_t pack_format_version = 1;
+
+/// What begins and ends with a header and a footer of the same shape: snapshots, and packs of them.
+struct FileKind {
+  const char* name;
+  std::array<char, 8> header_magic, footer_magic;
+  std::uint16_t newest_format, flags;  ///< that are known
+};
+inline constexpr FileKind snapshot_kind{"snapshot",
+                                        {'F', 'W', 'S', 'N', 'A', 'P', '\r', '\n'},
+                                        {'F', 'W', 'S', 'N', 'E', 'N', 'D', '\n'},
+                                        snapshot_format_version,
+                                        flag_sealed};
+inline constexpr FileKind pack_kind{"pack of a snapshot",
+                                    {'F', 'W', 'P', 'A', 'C', 'K', '\r', '\n'},
+                                    {'F', 'W', 'P', 'K', 'E', 'N', 'D', '\n'},
+                                    pack_format_version,
+                                    0};
 inline constexpr std::uint32_t page_codec_id = 1;
 inline constexpr std::size_t header_bytes = 64;
 inline constexpr std::size_t footer_bytes = 64;
@@ -39,17 +55,23 @@ struct Header {
   Version base = 0;
   SealSalt salt{};
 };
-std::array<std::byte, header_bytes> write_header(const Header& header);
-/// Checks magic, format and digest; `what` names the snapshot.
-Header read_header(ByteView bytes, const std::string& what);
+std::array<std::byte, header_bytes> write_header(const Header& header, const FileKind& kind = snapshot_kind);
+/// Of a file of `total` bytes that begins with `begin`, header_bytes of them where there are so many. Checks magic,
+/// format and digest; `what` names the file.
+Header read_header(ByteView begin, std::uint64_t total, const std::string& what, const FileKind& kind = snapshot_kind);
 
+/// Of a pack the index stands for the manifest.
 struct Footer {
   std::uint64_t manifest_offset = 0;
   std::uint64_t manifest_bytes = 0;  ///< stored; sealed: with the tag
   Digest128 manifest_digest;         ///< of the stored bytes
 };
-Bytes write_footer(const Footer& footer);
-Footer read_footer(ByteView snapshot, const std::string& what);
+Bytes write_footer(const Footer& footer, const FileKind& kind = snapshot_kind);
+/// Of a file of `total` bytes that ends with these footer_bytes.
+Footer read_footer(ByteView end, std::uint64_t total, const std::string& what, const FileKind& kind = snapshot_kind);
+
+void put_digest(ByteWriter& writer, const Digest128& digest);
+Digest128 get_digest(ByteReader& reader);
 
 Bytes write_manifest(const Manifest& manifest);
 /// Checks every number on its own and against the others. `manifest_offset` is where the segments must end, `format` the

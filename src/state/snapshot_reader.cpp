@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -34,11 +35,13 @@ class ParsedSnapshot final : public Snapshot {
  public:
   ParsedSnapshot(std::shared_ptr<const SnapshotBytes> bytes, const Key* key, std::string what)
       : bytes_(std::move(bytes)), what_(std::move(what)) {
-    const ByteView all = bytes_->view();
-    const Header header = read_header(all, what_);
-    std::memcpy(header_.data(), all.data(), header_.size());
-    const Footer footer = read_footer(all, what_);
-    ByteView manifest = all.subspan(footer.manifest_offset, footer.manifest_bytes);
+    const std::uint64_t total = bytes_->size();
+    Bytes scratch;
+    const ByteView begin = bytes_->read(0, std::min<std::uint64_t>(total, header_bytes), scratch);
+    const Header header = read_header(begin, total, what_);
+    std::memcpy(header_.data(), begin.data(), header_.size());
+    const Footer footer = read_footer(bytes_->read(total - footer_bytes, footer_bytes, scratch), total, what_);
+    ByteView manifest = bytes_->read(footer.manifest_offset, footer.manifest_bytes, scratch);
     if (digest128(manifest) != footer.manifest_digest) fail(ErrorCategory::format, "its manifest is damaged");
     const bool sealed = (header.flags & flag_sealed) != 0;
     if (sealed && key == nullptr) {
@@ -70,12 +73,13 @@ class ParsedSnapshot final : public Snapshot {
   }
 
   const Manifest& manifest() const override { return manifest_; }
-  std::uint64_t bytes() const override { return bytes_->view().size(); }
+  std::uint64_t bytes() const override { return bytes_->size(); }
 
   SegmentPages read(std::size_t region, std::size_t segment, Bytes& scratch) const override {
     const RegionRecord& owner = manifest_.regions.at(region);
     const SegmentRecord& record = owner.segments.at(segment);
-    ByteView plain = bytes_->view().subspan(record.offset, record.bytes);
+    Bytes sealed;
+    ByteView plain = bytes_->read(record.offset, record.bytes, key_ ? sealed : scratch);
     if (digest64(plain) != record.digest) fail(ErrorCategory::format, "damaged in " + place(region, record.index));
     if (key_) {
       Sealer(*key_, salt_)

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include "foreweave/core/error.hpp"
 #include "foreweave/trace/reader.hpp"
@@ -13,6 +14,16 @@ namespace foreweave::tools {
 namespace fs = std::filesystem;
 namespace {
 
+/// Of a snapshot that is kept in pieces. A damaged one is listed all the same: `verify` says what it has.
+std::optional<PackedSize> packed_size(const PackedStore& store, const StoredSnapshot& snapshot) {
+  try {
+    return store.packed_size(snapshot.id);
+  } catch (const Error& error) {
+    if (error.category() != ErrorCategory::format) throw;
+    return std::nullopt;
+  }
+}
+
 int list_stores(const fs::path& folder, bool json) {
   Json::Array all;
   for (const auto& [path, store] : find_stores(folder)) {
@@ -21,18 +32,26 @@ int list_stores(const fs::path& folder, bool json) {
     if (!json)
       std::cout << path.string() << "   committed " << (committed == 0 ? "none" : std::to_string(committed)) << '\n';
     for (const auto& snapshot : store->list()) {
+      const auto packed = packed_size(*store, snapshot);
       if (json) {
-        snapshots.push_back(Json::Object{{"rank", snapshot.id.rank},
-                                         {"version", snapshot.id.version},
-                                         {"base", snapshot.base},
-                                         {"kind", snapshot.base == 0 ? "full" : "delta"},
-                                         {"bytes", snapshot.bytes},
-                                         {"committed", snapshot.id.version <= committed}});
+        Json::Object one{{"rank", snapshot.id.rank},
+                         {"version", snapshot.id.version},
+                         {"base", snapshot.base},
+                         {"kind", snapshot.base == 0 ? "full" : "delta"},
+                         {"bytes", snapshot.bytes},
+                         {"committed", snapshot.id.version <= committed}};
+        if (packed) {
+          one.emplace_back("snapshot_bytes", packed->snapshot);
+          one.emplace_back("unique_bytes", packed->unique);
+        }
+        snapshots.push_back(std::move(one));
       } else {
         std::cout << "  rank " << pad(std::to_string(snapshot.id.rank), -4) << "  version "
                   << pad(std::to_string(snapshot.id.version), -6) << "  "
                   << pad(snapshot.base == 0 ? "full" : "delta on " + std::to_string(snapshot.base), 16)
                   << pad(human_bytes(snapshot.bytes), -11)
+                  << (packed ? "  for " + human_bytes(packed->snapshot) + ", " + human_bytes(packed->unique) + " of it new"
+                             : "")
                   << (snapshot.id.version <= committed ? "" : "  not committed") << '\n';
       }
     }

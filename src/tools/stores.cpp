@@ -42,7 +42,7 @@ std::vector<FoundStore> find_stores(const fs::path& folder) {
   std::sort(folders.begin(), folders.end());
   std::vector<FoundStore> stores;
   for (auto& one : folders) {
-    auto store = make_directory_store({one, Durability::memory, 0});
+    auto store = make_packed_store({.folder = one, .durability = Durability::memory});
     stores.push_back({std::move(one), std::move(store)});
   }
   return stores;

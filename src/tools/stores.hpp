@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "foreweave/state/store.hpp"
+#include "foreweave/state/packed_store.hpp"
 
 namespace foreweave::tools {
 
 struct FoundStore {
   std::filesystem::path folder;
-  std::unique_ptr<Store> store;
+  std::unique_ptr<PackedStore> store;   ///< reads every form
 };
 
 /// Every store at `folder` and up to three levels below it (STORE/JOB/hub-N), by name. Throws Error(absent) when

@@ -3,8 +3,10 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
 #include <fstream>
 
+#include "foreweave/state/packed_store.hpp"
 #include "model.hpp"
 #include "state/snapshot_file_name.hpp"
 
@@ -266,6 +268,92 @@ TEST(Retain, ForksKeepTheirBases) {
   retain(*history.store, 3, 8, 1, nullptr);
   EXPECT_EQ(history.versions(), (std::vector<Version>{8, 9}));
   history.expect(9);
+}
+
+TEST(Retain, KeepsSingleVersionsBesides) {
+  History history(21);
+  history.write_run(1, 12);
+  retain(*history.store, 3, 11, {3, 7}, 2, nullptr);
+  EXPECT_THAT(history.versions(), ::testing::IsSupersetOf({Version{3}, Version{7}, Version{11}, Version{12}}));
+  // 7 stands on 3 by more than two links that nobody keeps, 11 on 7 as well: folded.
+  EXPECT_THAT(history.versions(), ::testing::Not(::testing::Contains(Version{5})));
+  for (const Version version : {3, 7, 11, 12}) history.expect(version);
+}
+
+/// Copies of a history in three tiers.
+struct Tiers {
+  explicit Tiers(const History& history)
+      : local(make_packed_store({.folder = folders[0].path()})),
+        shared(make_packed_store({.folder = folders[1].path(), .archive = true})) {
+    for (const auto& stored : history.store->list()) {
+      const auto bytes = history.store->open(stored.id);
+      for (auto* tier : {local.get(), shared.get()}) tier->put(stored.id, stored.base, *bytes);
+    }
+    all = {history.store.get(), local.get(), shared.get()};
+  }
+  std::array<TemporaryFolder, 2> folders{TemporaryFolder("/tmp"), TemporaryFolder("/tmp")};
+  std::unique_ptr<PackedStore> local, shared;
+  std::vector<Store*> all;
+
+  Chain open(Version version, const Key* key) const {
+    const std::vector<const Store*> stores(all.begin(), all.end());
+    return Chain::open(stores, {History::rank, version}, key);
+  }
+};
+
+TEST(Mixture, AnyChainWhoseLinksStandSomewhereIsRead) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    History history(seed, seed % 3 == 0 ? Key::random() : nullptr);
+    history.write_run(1, 5);
+    history.write_run(6, 9);
+    const Tiers tiers(history);
+    // One tier was folded: other forms of the same states.
+    fold(*tiers.all[random() % 3], {History::rank, 2 + random() % 3}, history.shared_key());
+    for (Version version = 1; version <= 9; ++version) {
+      const auto stays = random() % 3;
+      for (std::size_t tier = 0; tier < 3; ++tier) {
+        if (tier != stays && random() % 3 != 0) tiers.all[tier]->erase({History::rank, version});
+      }
+      if (stays != 0 && random() % 2 == 0 && history.store->open({History::rank, version})) {
+        history.damage(version, 100 + random() % 1000);
+      }
+    }
+    // A tier that lacks links may have one in a form that stands on what is nowhere: another has it, then.
+    for (Version version = 1; version <= 9; ++version) {
+      expect_state(tiers.open(version, history.key()), history.state(version));
+    }
+  }
+}
+
+TEST(Mixture, WhatIsMissingOrDamagedIsNamed) {
+  History history(1);
+  history.write_run(1, 4);
+  const Tiers tiers(history);
+  for (auto* tier : tiers.all) tier->erase({History::rank, 2});
+  expect_error(ErrorCategory::absent, {"rank 3 version 4", "version 2 is not there", "version 3 is a delta against it"},
+               [&] { tiers.open(4, nullptr); });
+  expect_state(tiers.open(1, nullptr), history.state(1));
+  tiers.local->erase({History::rank, 1});
+  tiers.shared->erase({History::rank, 1});
+  history.damage(1);
+  expect_error(ErrorCategory::format, {"rank 3 version 1", "damaged", history.folder.path().string()},
+               [&] { tiers.open(1, nullptr); });
+  expect_error(ErrorCategory::absent, {"rank 3 version 9", "not there"}, [&] { tiers.open(9, nullptr); });
+}
+
+TEST(Mixture, AnotherPastUnderTheSameNumberIsNotTaken) {
+  History history(1), other(2);
+  history.write_run(1, 3);
+  other.write_run(1, 3);
+  history.store->erase({History::rank, 2});
+  const Tiers tiers(history);
+  const std::vector<const Store*> stores{other.store.get(), history.store.get()};
+  // 3 of `other` comes first, and its own 2.
+  expect_state(Chain::open(stores, {History::rank, 3}, nullptr), other.state(3));
+  other.store->erase({History::rank, 3});
+  expect_error(ErrorCategory::absent, {"does not fit"}, [&] { Chain::open(stores, {History::rank, 3}, nullptr); });
 }
 
 TEST(ChainProperty, AnySeriesOfWritesFoldsAndRetentionsKeepsEveryVersionThatIsPromised) {

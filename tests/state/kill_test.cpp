@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "foreweave/state/capture.hpp"
+#include "foreweave/state/packed_store.hpp"
 #include "model.hpp"
 
 namespace foreweave {
@@ -59,11 +60,13 @@ void fill(std::size_t region, Version version, Bytes& content) {
 struct Setting {
   Durability durability;
   bool sealed;
+  bool packed = false;
 };
 
 class KillTest : public testing::TestWithParam<Setting> {
  protected:
   std::unique_ptr<Store> open_store() const {
+    if (GetParam().packed) return make_packed_store({.folder = folder_.path(), .archive = true});
     return make_directory_store({folder_.path(), GetParam().durability, 0});
   }
   std::shared_ptr<const Key> key() const { return GetParam().sealed ? key_ : nullptr; }
@@ -128,10 +131,10 @@ class KillTest : public testing::TestWithParam<Setting> {
 
 INSTANTIATE_TEST_SUITE_P(Tiers, KillTest,
                          testing::Values(Setting{Durability::memory, false}, Setting{Durability::memory, true},
-                                         Setting{Durability::disk, false}),
+                                         Setting{Durability::disk, false}, Setting{Durability::disk, false, true}),
                          [](const auto& info) {
                            return std::string(info.param.durability == Durability::memory ? "memory" : "disk") +
-                                  (info.param.sealed ? "_sealed" : "");
+                                  (info.param.sealed ? "_sealed" : "") + (info.param.packed ? "_packed" : "");
                          });
 
 TEST_P(KillTest, TheNewestVersionIsExactWheneverTheProcessDies) {

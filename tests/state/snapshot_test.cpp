@@ -264,7 +264,7 @@ TEST(SealedSnapshot, AChangeWithMatchingDigestsIsStillFound) {
   write_snapshot(*store, manifest_of(regions, {0, 1}), regions, nullptr, key);
   auto bytes = stored_bytes(*store, {0, 1});
   using namespace state_detail;
-  auto footer = read_footer(bytes, "x");
+  auto footer = read_footer(ByteView(bytes).last(footer_bytes), bytes.size(), "x");
   bytes[footer.manifest_offset + 20] ^= std::byte{1};
   footer.manifest_digest = digest128(ByteView(bytes).subspan(footer.manifest_offset, footer.manifest_bytes));
   const auto mended = write_footer(footer);
@@ -273,7 +273,7 @@ TEST(SealedSnapshot, AChangeWithMatchingDigestsIsStillFound) {
                [&] { Snapshot::parse(std::make_shared<BytesInMemory>(bytes), key.get(), "the thing"); });
   // Another version in the header, digest mended: the header is part of every seal.
   bytes = stored_bytes(*store, {0, 1});
-  auto header = read_header(bytes, "x");
+  auto header = read_header(ByteView(bytes).first(header_bytes), bytes.size(), "x");
   header.version = 9;
   const auto other = write_header(header);
   std::copy(other.begin(), other.end(), bytes.begin());
@@ -289,7 +289,7 @@ TEST(Snapshot, ManifestsThatLieAreRefused) {
   write_snapshot(*store, manifest_of(regions, {0, 1}), regions, nullptr);
   const auto good = stored_bytes(*store, {0, 1});
   using namespace state_detail;
-  const auto footer = read_footer(good, "x");
+  const auto footer = read_footer(ByteView(good).last(footer_bytes), good.size(), "x");
   const Manifest honest = read_manifest(ByteView(good).subspan(footer.manifest_offset, footer.manifest_bytes),
                                         footer.manifest_offset, snapshot_format_version, "x");
   const auto refused = [&](auto change) {
@@ -341,7 +341,7 @@ TEST(Snapshot, SegmentsThatLieAreRefused) {
   write_snapshot(*store, manifest_of(regions, {0, 1}), regions, nullptr);
   const auto good = stored_bytes(*store, {0, 1});
   using namespace state_detail;
-  const auto footer = read_footer(good, "x");
+  const auto footer = read_footer(ByteView(good).last(footer_bytes), good.size(), "x");
   const Manifest honest = read_manifest(ByteView(good).subspan(footer.manifest_offset, footer.manifest_bytes),
                                         footer.manifest_offset, snapshot_format_version, "x");
   const auto segment = ByteView(good).subspan(header_bytes, honest.regions[0].segments[0].bytes);

@@ -1,4 +1,4 @@
-// The directory store: atomic, listed from the folder alone, bounded, and leaving nothing behind.
+// Stores in folders: atomic, listed from the folder alone, bounded, and leaving nothing behind.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "foreweave/state/packed_store.hpp"
 #include "state/snapshot_file_name.hpp"
 #include "support.hpp"
 
@@ -23,16 +24,23 @@ using test::random_bytes;
 using test::stored_bytes;
 using test::TemporaryFolder;
 
-class StoreTest : public testing::TestWithParam<Durability> {
+enum class Tier { memory, disk, packed };
+
+std::unique_ptr<Store> open_tier(Tier tier, const std::filesystem::path& folder) {
+  if (tier == Tier::packed) return make_packed_store({.folder = folder});
+  return make_directory_store({folder, tier == Tier::memory ? Durability::memory : Durability::disk, 0});
+}
+
+class StoreTest : public testing::TestWithParam<Tier> {
  protected:
-  std::unique_ptr<Store> store(std::uint64_t budget = 0) {
-    return make_directory_store({folder_.path(), GetParam(), budget});
-  }
-  TemporaryFolder folder_{GetParam() == Durability::memory ? "/dev/shm" : "/tmp"};
+  std::unique_ptr<Store> store() { return open_tier(GetParam(), folder_.path()); }
+  TemporaryFolder folder_{GetParam() == Tier::memory ? "/dev/shm" : "/tmp"};
 };
 
-INSTANTIATE_TEST_SUITE_P(Tiers, StoreTest, testing::Values(Durability::memory, Durability::disk),
-                         [](const auto& info) { return info.param == Durability::memory ? "memory" : "disk"; });
+const char* name_of(Tier tier) { return tier == Tier::memory ? "memory" : tier == Tier::disk ? "disk" : "packed"; }
+
+INSTANTIATE_TEST_SUITE_P(Tiers, StoreTest, testing::Values(Tier::memory, Tier::disk, Tier::packed),
+                         [](const auto& info) { return name_of(info.param); });
 
 TEST_P(StoreTest, ReturnsWhatWasWritten) {
   const auto store = this->store();
@@ -110,7 +118,7 @@ TEST_P(StoreTest, AnInterruptedReplacementShowsTheNewOneOnly) {
     const auto store = this->store();
     put(*store, {0, 7}, new_bytes, 0);
     const auto named = [&](Version base, std::uint64_t sequence) {
-      return folder_.path() / state_detail::format({{0, 7}, base, sequence});
+      return folder_.path() / state_detail::format({{0, 7}, base, sequence, {}});
     };
     std::filesystem::rename(named(0, 0), named(0, 2));
     std::ofstream(named(6, 1), std::ios::binary).write(reinterpret_cast<const char*>(old_bytes.data()), 100);
@@ -172,8 +180,9 @@ TEST_P(StoreTest, ADamagedCommittedMarkerIsAnErrorThatNamesIt) {
   }
 }
 
-TEST_P(StoreTest, TheBudgetCountsWhatIsStoredAndWhatIsBeingWritten) {
-  const auto store = this->store(10000);
+TEST(DirectoryStore, TheBudgetCountsWhatIsStoredAndWhatIsBeingWritten) {
+  const TemporaryFolder folder;
+  const auto store = memory_store(folder, 10000);
   put(*store, {0, 1}, random_bytes(4000, 1));
   const auto first = store->create({0, 2}), second = store->create({0, 3});
   first->append(random_bytes(4000, 2));
@@ -189,7 +198,7 @@ TEST_P(StoreTest, TheBudgetCountsWhatIsStoredAndWhatIsBeingWritten) {
 
 TEST_P(StoreTest, TheFoldersAreForTheirOwnerAlone) {
   const auto deep = folder_.path() / "a" / "b";
-  const auto store = make_directory_store({deep, GetParam(), 0});
+  const auto store = open_tier(GetParam(), deep);
   struct stat status {};
   ASSERT_EQ(::stat(deep.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0700u);
@@ -200,9 +209,9 @@ TEST_P(StoreTest, TheFoldersAreForTheirOwnerAlone) {
 TEST_P(StoreTest, AFolderThatCannotBeIsAnErrorThatNamesIt) {
   std::ofstream(folder_.path() / "file") << "x";
   expect_error(ErrorCategory::io, {"file/store"}, [&] {
-    make_directory_store({folder_.path() / "file" / "store", GetParam(), 0});
+    open_tier(GetParam(), folder_.path() / "file" / "store");
   });
-  expect_error(ErrorCategory::argument, {"empty"}, [&] { make_directory_store({"", GetParam(), 0}); });
+  expect_error(ErrorCategory::argument, {"empty"}, [&] { open_tier(GetParam(), ""); });
 }
 
 TEST_P(StoreTest, RefusesIdsThatCannotBe) {
@@ -296,7 +305,7 @@ TEST_P(StoreTest, AFullFileSystemIsAnErrorAndLeavesNothing) {
     return;
   }
   {
-    const auto store = make_directory_store({mounted, GetParam(), 0});
+    const auto store = open_tier(GetParam(), mounted);
     put(*store, {0, 1}, random_bytes(300000, 1));
     {
       const auto writer = store->create({0, 2});

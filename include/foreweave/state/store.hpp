@@ -21,11 +21,19 @@ struct StoredSnapshot {
   std::uint64_t bytes = 0;
 };
 
-/// Read access to a stored snapshot's bytes, mapped; valid while the object lives, even when the snapshot is erased.
+/// Read access to a stored snapshot's bytes; valid while the object lives, even when the snapshot is erased. Thread safe.
 class SnapshotBytes {
  public:
   virtual ~SnapshotBytes() = default;
+  /// All of them in one place: mapped, or put together in memory at the first call.
   virtual ByteView view() const = 0;
+  virtual std::uint64_t size() const { return view().size(); }
+  /// Bytes [offset, offset + count), which must be there: where they lie, or put into `scratch`. Valid while both are,
+  /// and until scratch is used again. Error(format) where they are found damaged.
+  virtual ByteView read(std::uint64_t offset, std::uint64_t count, Bytes& scratch) const {
+    (void)scratch;
+    return view().subspan(offset, count);
+  }
 };
 
 /// Writes one snapshot. Nothing of it is visible in the store before commit(); destroying it uncommitted leaves nothing.
