@@ -48,7 +48,8 @@ __global__ void __launch_bounds__(block_threads) entries_kernel(DecodeArguments 
   const std::uint64_t page = part * block_threads + threadIdx.x;
 
   const PageEntry entry = page < args.pages ? args.job.entries[page] : 0;
-  const std::uint64_t size = entry_size(entry);
+  // A larger one is bad by itself: what follows it does not matter.
+  const std::uint64_t size = entry_size(entry) < max_encoded_page_bytes ? entry_size(entry) : max_encoded_page_bytes;
   const std::uint64_t in_warp = warp_inclusive_sum(size);
   if (lane == 31) totals[warp] = in_warp;
   __syncthreads();

@@ -88,13 +88,47 @@ bool equal(const std::byte* a, const std::byte* b, std::uint64_t bytes);
 }  // namespace host
 
 namespace cuda {
-/// Bytes of device memory that encode_pages needs as scratch for `bytes` of input (placement, totals).
-std::uint64_t encode_scratch_bytes(std::uint64_t bytes);
-/// As host::encode_pages with every pointer in device memory (job.entries too). Asynchronous on `stream` (a cudaStream_t).
-/// The total is written to *total, device memory, in stream order. Throws Error(cuda) when a launch fails.
-void encode_pages(const EncodeJob& job, std::byte* scratch, std::uint64_t* total, void* stream);
+/// One of the regions that are encoded in one launch. The table of them lies in device memory, as what it points to.
+struct EncodeRegion {
+  const std::byte* current = nullptr;  ///< any alignment; multiples of 8 are quickest
+  std::byte* base = nullptr;           ///< not touched by a batch that neither compares nor updates
+  std::uint64_t bytes = 0;             ///< at least 1
+  std::uint64_t first_page = 0;        ///< number of its first page in the batch: the regions' pages follow each other
+  PageShape shape;
+};
+/// How far a batch came, in device memory.
+struct EncodeProgress {
+  std::uint64_t next_page = 0;  ///< the first page that is not encoded yet; `pages` of the batch when all are
+  std::uint64_t bytes = 0;      ///< put into `out` by this launch
+};
+/// Several regions, encoded in one launch, or in a few where `out` does not hold it all: each goes on from the page
+/// that the one before ended at. Pointers are device memory.
+struct EncodeBatch {
+  const EncodeRegion* regions = nullptr;
+  std::uint32_t count = 0;           ///< of the regions, at least 1
+  std::uint64_t pages = 0;           ///< of all regions, at least 1
+  bool compare = true;               ///< against the bases; false: against zeros, and no base is read
+  bool update_base = false;          ///< write what was encoded into the bases
+  std::byte* out = nullptr;          ///< bodies in the order of the pages, without gaps; aligned to 8
+  std::uint64_t out_bytes = 0;       ///< room in `out`, at least max_encoded_page_bytes
+  PageEntry* entries = nullptr;      ///< one for each page of the batch; those from next_page on are not final
+  const EncodeProgress* after = nullptr;  ///< how far the batch came before; null: this is the first launch
+  EncodeProgress* progress = nullptr;     ///< how far it is then; not `after`
+};
+/// Bytes of device memory that encode_regions needs as scratch for `pages` (ticket, placement).
+std::uint64_t encode_scratch_bytes(std::uint64_t pages);
+/// Encodes what of the batch fits into `out`: each page's bytes are those of host::encode_pages. Bases of pages that
+/// did not fit are not updated. Asynchronous on `stream` (a cudaStream_t), waits for nothing, and may be recorded in a
+/// graph. Batches that use the same scratch must be in one stream. Throws Error(cuda) when a launch fails.
+void encode_regions(const EncodeBatch& batch, std::byte* scratch, void* stream);
+/// Brings what a launch put into `out` to `to`, in pinned host memory or device memory, `out` and `to` aligned to 16:
+/// how much, it reads in `progress` on the device. `room` (of `to`, a multiple of 16) is never exceeded.
+void copy_encoded(const std::byte* out, const EncodeProgress* progress, std::byte* to, std::uint64_t room,
+                  void* stream);
+
 std::uint64_t decode_scratch_bytes(std::uint64_t bytes);
-/// As host::decode_pages, asynchronous; *result is device memory. Pages are checked all before any is written.
+/// As host::decode_pages with every pointer in device memory, asynchronous; *result is device memory. Pages are checked
+/// all before any is written.
 void decode_pages(const DecodeJob& job, std::byte* scratch, DecodeResult* result, void* stream);
 }  // namespace cuda
 

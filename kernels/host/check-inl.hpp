@@ -25,15 +25,19 @@ HWY_INLINE std::uint64_t check_sum(const std::byte* words, std::size_t count) {
   for (std::size_t lane = 0; lane < lanes; ++lane) first[lane] = (lane + 1) * common::check_step;
   auto step = hn::Load(d, first);
   const auto next = hn::Set(d, lanes * common::check_step);
-  auto total = hn::Zero(d);
-  for (; i + lanes <= count; i += lanes) {
-    const auto w = load<std::uint64_t>(words + 8 * i);
-    const auto x = hn::Xor(w, step);
-    const auto product = hn::MulEven(hn::BitCast(half, x), hn::BitCast(half, hn::ShiftRight<32>(x)));
-    total = hn::Add(total, hn::Add(product, hn::Or(hn::ShiftLeft<32>(w), hn::ShiftRight<32>(w))));
-    step = hn::Add(step, next);
+  const auto after_next = hn::Add(next, next);
+  const auto term = [d, half](auto w, auto at) HWY_ATTR {
+    const auto x = hn::BitCast(half, hn::Xor(w, at));
+    const auto product = hn::MulEven(x, hn::BitCast(half, hn::ShiftRight<32>(hn::BitCast(d, x))));
+    return hn::Add(product, hn::BitCast(d, hn::Shuffle2301(hn::BitCast(half, w))));
+  };
+  auto even = hn::Zero(d), odd = hn::Zero(d);
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    even = hn::Add(even, term(load<std::uint64_t>(words + 8 * i), step));
+    odd = hn::Add(odd, term(load<std::uint64_t>(words + 8 * (i + lanes)), hn::Add(step, next)));
+    step = hn::Add(step, after_next);
   }
-  hn::Store(total, d, first);
+  hn::Store(hn::Add(even, odd), d, first);
   for (std::size_t lane = 0; lane < lanes; ++lane) sum += first[lane];
 #endif
   for (; i < count; ++i) sum += common::check_term(i, load_word(words + 8 * i));

@@ -156,7 +156,7 @@ void PageDecoder<T>::decode_differences(const std::byte* in, const std::byte* en
     // A sector later, so that no load waits for a store that it only partly overlaps.
     if (!wait && k > first) {
       const std::size_t before = at - sector_bytes;
-      sum.add(s_ + before, sector_bytes, data + before, data + before);
+      sum.add(s_ + before, sector_bytes, data + before);
     }
   }
   std::size_t begin = (sectors - 1) * sector_bytes;
@@ -166,7 +166,7 @@ void PageDecoder<T>::decode_differences(const std::byte* in, const std::byte* en
     if (strides.plane != 0) undo_stride<T>(s_ + begin, bytes, strides.plane);
     if (strides.row != 0) undo_stride<T>(s_ + begin, bytes, strides.row);
   }
-  sum.add(s_ + begin, bytes, data + begin, data + begin);
+  sum.add(s_ + begin, bytes, data + begin);
 }
 
 /// Decodes a short page through a copy, so that nothing past its end is touched.

@@ -6,10 +6,11 @@
 #define FOREWEAVE_KERNELS_HOST_ENCODE_INL
 #endif
 
+#include <algorithm>
+
 #include "kernels/common/page_layout.hpp"
 #include "kernels/host/check-inl.hpp"
 #include "kernels/host/forward-inl.hpp"
-#include "kernels/host/inverse-inl.hpp"
 #include "kernels/host/pack-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,17 +21,21 @@ namespace HWY_NAMESPACE {
 inline constexpr std::size_t working_body_bytes =
     page_header_bytes + sectors_per_page * (8 + sector_bytes) + pack_overrun;
 
-/// Encodes pages one after another; holds the scratch between them (about 50 KiB, on the stack of encode_pages).
+/// Encodes pages one after another; holds the scratch between them (about 70 KiB, on the stack of encode_pages).
 ///
 /// A page is looked at and packed in one pass, under the transform that the page before it chose; only when another
 /// one turns out smaller, a second pass packs it under that one. So a page's bytes go through the first-level cache
 /// about once, and no copy of the page is kept beside it.
+///
+/// The sizes under the other transforms need not be known, only that none of them is smaller: a quarter of the
+/// elements gives a lower bound of each, which mostly says so. Where it does not, all elements are looked at, and in
+/// some pages to come at once: the more, the oftener that happens.
 template <class T>
 class PageEncoder {
  public:
   explicit PageEncoder(const PageShape& shape)
-      : strides_(common::strides_of(shape)), differences_(common::element_width(shape) != 1) {
-    const std::size_t lead = (strides_.row + strides_.plane) * sizeof(T) + 64;
+      : shape_(shape), strides_(common::strides_of(shape), sizeof(T)), elements_(common::element_width(shape) != 1) {
+    const std::size_t lead = strides_.first + strides_.second + 64;
     std::memset(lead_ + max_lead - lead, 0, lead);
   }
 
@@ -42,8 +47,10 @@ class PageEncoder {
                    std::byte* out);
 
  private:
-  /// subtract_3d looks (row + plane) elements back, each stride less than a page.
+  /// subtract_3d looks (row + plane) elements back, each stride less than a page, and one more.
   static constexpr std::size_t max_lead = 2 * page_bytes + 64;
+
+  static constexpr std::uint32_t most_patience = 64;  ///< a page in so many may be looked at twice for nothing
 
   struct Page {
     const std::byte* current;
@@ -67,25 +74,31 @@ class PageEncoder {
     }
   };
   struct Candidates {
-    Candidate of[transform_count];
+    std::uint32_t dirty = 0;
+    Candidate of[transform_count];  ///< raw is not filled in by a pass
   };
 
+  template <bool All>
   std::byte* pass(Transform wanted, const Page& page, Candidates& found, std::byte* out);
-  template <Transform Wanted>
+  template <Transform Wanted, bool All>
   HWY_NOINLINE std::byte* pass_over_elements(const Page& page, Candidates& found, std::byte* out);
   template <Transform Wanted>
   HWY_NOINLINE std::byte* pass_over_bytes(const Page& page, Candidates& found, std::byte* out);
   static std::byte* write_raw(const std::byte* current, std::uint32_t length, std::uint32_t stored, std::byte* out);
+  void prepare_again(Page& page);
+  bool is_smaller(const Candidates& found, int transform, int than) const;
 
-  void restore_base(Page& page);
-
-  common::Strides strides_;
-  bool differences_;
+  PageShape shape_;
+  Lorenzo strides_;
+  bool elements_;                     ///< not bytes
   Transform guess_ = Transform::raw;  ///< of the page before; raw packs nothing while looking
+  std::uint32_t close_pages_ = 1;     ///< so many pages to come are looked at whole
+  std::uint32_t patience_ = 1;        ///< so many, the next time that a sample does not decide
+  std::uint32_t filled_ = 0xFFFFFFFFu;  ///< sectors of s_ that may hold something else than zeros
   Carry carry_;
-  alignas(64) std::byte lead_[max_lead];          ///< zeros, as far as read: what lies before difference_
-  alignas(64) std::byte difference_[page_bytes];  ///< (1 − S₁) s, when there are strides or the base is updated
-  alignas(64) std::byte old_base_[page_bytes];    ///< for a second pass, when the base has been updated
+  alignas(64) std::byte lead_[max_lead];        ///< zeros, as far as read: what lies before s_
+  alignas(64) std::byte s_[page_bytes];         ///< current − base
+  alignas(64) std::byte old_base_[page_bytes];  ///< for a second pass, when the base has been updated
 };
 
 /// What a base of zeros is read from.
@@ -99,75 +112,108 @@ HWY_INLINE const std::byte* PageEncoder<T>::Page::base_of(std::uint32_t sector) 
 template <class T>
 PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std::uint32_t length, bool update,
                                  bool ahead, std::byte* out) {
-  Page page{current, base, 0, common::sector_count(length), ahead, update && differences_ ? base : nullptr};
+  Page page{current, base, 0, common::sector_count(length), ahead, update && elements_ ? base : nullptr};
   while (or_exclusive(page.current_of(page.first), page.base_of(page.first)) == 0) {
     if (++page.first == page.sectors) return 0;
   }
+  std::byte* const data = out + page_header_bytes;
+  const int guess = static_cast<int>(guess_);
   Candidates found;
-  std::byte* end = pass(guess_, page, found, out + page_header_bytes);
-  const std::uint32_t dirty = found.of[static_cast<int>(Transform::exclusive_or)].stored;
-  found.of[0].stored = dirty;
+  bool exact = close_pages_ != 0;
+  std::byte* end = exact ? pass<true>(guess_, page, found, data) : pass<false>(guess_, page, found, data);
+  const std::uint32_t dirty = found.dirty;
+  Candidate& raw = found.of[0];
+  raw.stored = dirty;
   for (std::uint32_t left = dirty; left != 0; left &= left - 1) {
-    found.of[0].size += 8 * common::raw_words(static_cast<std::uint32_t>(std::countr_zero(left)), length);
+    raw.size += 8 * common::raw_words(static_cast<std::uint32_t>(std::countr_zero(left)), length);
   }
-  int best = 0;
-  for (int t = 1; t < transform_count; ++t) {
-    if (found.of[t].stored != 0 && found.of[t].size < found.of[best].size) best = t;
+  int best = is_smaller(found, guess, 0) ? guess : 0;
+  if (exact) {
+    --close_pages_;
+  } else if (elements_) {
+    for (int t = 1; t < transform_count; ++t) exact = exact || (t != guess && is_smaller(found, t, best));
+    if (exact) {
+      Candidates all;
+      prepare_again(page);
+      pass<true>(Transform::raw, page, all, data);
+      all.of[0] = raw;
+      found = all;
+      patience_ = std::min(2 * patience_, most_patience);
+      close_pages_ = patience_;
+    } else {
+      patience_ = std::max(patience_ / 2, 1u);
+    }
+  }
+  if (exact || !elements_) {
+    for (int t = 1; t < transform_count; ++t) {
+      if (is_smaller(found, t, best)) best = t;
+    }
   }
   const Transform transform = static_cast<Transform>(best);
+  const std::uint32_t stored = found.of[best].stored;
   if (transform == Transform::raw) {
-    end = write_raw(current, length, dirty, out + page_header_bytes);
+    end = write_raw(current, length, dirty, data);
   } else if (transform != guess_) {
     Candidates again;
-    page.ahead = false;
-    if (page.update != nullptr) restore_base(page);
-    end = pass(transform, page, again, out + page_header_bytes);
+    prepare_again(page);
+    end = pass<false>(transform, page, again, data);
   }
   guess_ = transform;
-  if (update && !differences_) {
+  if (update && !elements_) {
     for (std::uint32_t left = dirty; left != 0; left &= left - 1) {
       const std::uint32_t k = static_cast<std::uint32_t>(std::countr_zero(left));
       copy_sector(current + k * sector_bytes, base + k * sector_bytes);
     }
   }
   const std::uint32_t bytes = static_cast<std::uint32_t>(end - out);
-  const std::uint64_t sum = check_sum(out + page_header_bytes, (bytes - page_header_bytes) / 8);
-  const std::uint32_t stored = found.of[best].stored;
+  const std::uint64_t sum = check_sum(data, (bytes - page_header_bytes) / 8);
   const std::uint32_t check = common::check_finish(sum, stored, static_cast<std::uint32_t>(best));
   store_word(stored | static_cast<std::uint64_t>(check) << 32, out);
   return make_entry(bytes, transform);
 }
 
-/// The base as it was before a pass updated it, from the differences that the pass kept; the page then takes it from
-/// old_base_.
+/// Whether `transform` is chosen over `than`, by the sizes found.
 template <class T>
-HWY_NOINLINE void PageEncoder<T>::restore_base(Page& page) {
-  const std::size_t begin = page.first * sector_bytes, end = page.sectors * sector_bytes;
-  RunningSum<T, true>().add(difference_ + begin, end - begin, page.current + begin, old_base_ + begin);
+HWY_INLINE bool PageEncoder<T>::is_smaller(const Candidates& found, int transform, int than) const {
+  const std::uint32_t size = found.of[transform].size, other = found.of[than].size;
+  return common::transform_allowed(static_cast<std::uint32_t>(transform), shape_) &&
+         (size < other || (size == other && transform < than));
+}
+
+/// Before another pass over the page: when the last one updated the base, what it was before comes from old_base_.
+template <class T>
+HWY_NOINLINE void PageEncoder<T>::prepare_again(Page& page) {
+  page.ahead = false;
+  if (page.update == nullptr) return;
+  for (std::size_t i = page.first * sector_bytes; i < page.sectors * sector_bytes; i += vector_bytes<T>()) {
+    store<T>(hn::Sub(load<T>(page.current + i), load<T>(s_ + i)), old_base_ + i);
+  }
   page.base = old_base_;
   page.update = nullptr;
 }
 
 /// Looks at the page under every transform but raw, and packs it under `wanted` (raw: not at all). Returns the end.
+/// All: the sizes found are exact; else only that of `wanted`, and the others are no larger than the exact ones.
 template <class T>
+template <bool All>
 std::byte* PageEncoder<T>::pass(Transform wanted, const Page& page, Candidates& found, std::byte* out) {
-  if (!differences_) {
-    return wanted == Transform::exclusive_or ? pass_over_bytes<Transform::exclusive_or>(page, found, out)
-                                             : pass_over_bytes<Transform::raw>(page, found, out);
+  if (!elements_) {
+    return wanted == Transform::raw ? pass_over_bytes<Transform::raw>(page, found, out)
+                                    : pass_over_bytes<Transform::exclusive_or>(page, found, out);
   }
   switch (wanted) {
     case Transform::raw:
       break;
     case Transform::exclusive_or:
-      return pass_over_elements<Transform::exclusive_or>(page, found, out);
+      return pass_over_elements<Transform::exclusive_or, All>(page, found, out);
     case Transform::subtract:
-      return pass_over_elements<Transform::subtract>(page, found, out);
+      return pass_over_elements<Transform::subtract, All>(page, found, out);
     case Transform::subtract_1d:
-      return pass_over_elements<Transform::subtract_1d>(page, found, out);
+      return pass_over_elements<Transform::subtract_1d, All>(page, found, out);
     case Transform::subtract_3d:
-      return pass_over_elements<Transform::subtract_3d>(page, found, out);
+      return pass_over_elements<Transform::subtract_3d, All>(page, found, out);
   }
-  return pass_over_elements<Transform::raw>(page, found, out);
+  return pass_over_elements<Transform::raw, All>(page, found, out);
 }
 
 template <class T>
@@ -177,6 +223,7 @@ std::byte* PageEncoder<T>::pass_over_bytes(const Page& page, Candidates& found, 
   for (std::uint32_t k = page.first; k < page.sectors; ++k) {
     const std::uint64_t any = or_exclusive(page.current_of(k), page.base_of(k));
     found.of[static_cast<int>(Transform::exclusive_or)].add(k, any);
+    found.dirty |= std::uint32_t{any != 0} << k;
     if constexpr (Wanted == Transform::exclusive_or) {
       if (any == 0) continue;
       exclusive_values(page.current_of(k), page.base_of(k), reinterpret_cast<std::byte*>(values));
@@ -187,51 +234,51 @@ std::byte* PageEncoder<T>::pass_over_bytes(const Page& page, Candidates& found, 
 }
 
 template <class T>
-template <Transform Wanted>
+template <Transform Wanted, bool All>
 std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& found, std::byte* out) {
   alignas(64) std::uint64_t values[64];
-  std::byte* const to = reinterpret_cast<std::byte*>(values);
+  const Lorenzo strides = strides_;
+  // Clean sectors in the reach of a dirty one have values too. Where only a lower bound of these is asked for they
+  // are left out, all but the next: in dense data it saves comparing before looking.
+  constexpr bool follow = All || Wanted == Transform::subtract_1d || Wanted == Transform::subtract_3d;
+  const std::uint32_t reach = follow ? strides.reach() : 2;
+  std::uint32_t trace = page.first + 1;  // clean sectors from here on are skipped
+  std::uint32_t dirty = 0, filled = filled_;
   Candidate exclusive, subtract, one, three;
-  const Lorenzo<T> lorenzo(strides_);
-  const bool strides = strides_.any();
-  const bool differences = strides || page.update != nullptr;
-  const std::uint32_t reach = lorenzo.reach();
-  std::uint32_t trace = page.first + 1;  // clean sectors from here on have no traces of dirty ones
   carry_.clear();
-  if (differences) std::memset(difference_, 0, page.first * sector_bytes);
-  for (std::uint32_t k = page.first; k < page.sectors; ++k) {
+  for (std::uint32_t k = 0; k < page.sectors; ++k) {
     const std::byte* c = page.current_of(k);
     const std::byte* b = page.base_of(k);
-    std::byte* difference = differences ? difference_ + k * sector_bytes : nullptr;
-    if (k >= trace && or_exclusive(c, b) == 0) {
-      if (differences) std::memset(difference, 0, sector_bytes);
+    std::byte* const s = s_ + k * sector_bytes;
+    const std::uint32_t bit = std::uint32_t{1} << k;
+    if (k < page.first || (k >= trace && or_exclusive(c, b) == 0)) {
+      if ((filled & bit) != 0) std::memset(s, 0, sector_bytes);
+      filled &= ~bit;
       continue;
     }
+    filled |= bit;
     if (page.ahead) {
       fetch_sector(c + page_bytes);
       if (page.base != nullptr) fetch_sector(b + page_bytes);
     }
-    const SectorOrs ors = look_at_sector<T, Wanted>(c, b, carry_, difference, to);
-    exclusive.add(k, ors.exclusive_or);
-    subtract.add(k, ors.subtract);
-    one.add(k, ors.subtract_1d);
-    if (ors.exclusive_or != 0) {
+    const SectorOrs ors =
+        look_at_sector<T, Wanted, All>(c, b, strides, carry_, s, reinterpret_cast<std::byte*>(values));
+    exclusive.add(k, ors.of[1]);
+    subtract.add(k, ors.of[2]);
+    one.add(k, ors.of[3]);
+    three.add(k, ors.of[4]);
+    if (ors.dirty != 0) {
+      dirty |= bit;
       trace = k + reach;
       if (page.update != nullptr) copy_sector(c, page.update + k * sector_bytes);
     }
-    std::uint64_t mask = 0;
-    if constexpr (Wanted == Transform::exclusive_or) mask = ors.exclusive_or;
-    if constexpr (Wanted == Transform::subtract) mask = ors.subtract;
-    if constexpr (Wanted == Transform::subtract_1d) mask = ors.subtract_1d;
-    if (strides) {
-      const std::uint64_t any = look_at_lorenzo<T, Wanted>(difference, lorenzo, to);
-      three.add(k, any);
-      if constexpr (Wanted == Transform::subtract_3d) mask = any;
-    }
     if constexpr (Wanted != Transform::raw) {
+      const std::uint64_t mask = ors.of[static_cast<int>(Wanted)];
       if (mask != 0) out = pack_sector(values, mask, out);
     }
   }
+  filled_ = filled;
+  found.dirty = dirty;
   found.of[static_cast<int>(Transform::exclusive_or)] = exclusive;
   found.of[static_cast<int>(Transform::subtract)] = subtract;
   found.of[static_cast<int>(Transform::subtract_1d)] = one;

@@ -6,6 +6,8 @@
 #define FOREWEAVE_KERNELS_HOST_FORWARD_INL
 #endif
 
+#include <type_traits>
+
 #include "kernels/common/page_shape.hpp"
 #include "kernels/host/simd-inl.hpp"
 
@@ -25,17 +27,13 @@ HWY_INLINE std::uint64_t or_exclusive(const std::byte* current, const std::byte*
   return fold_or<std::uint64_t>(even, odd);
 }
 
-/// The ORs of the words of a sector's values under three transforms.
-struct SectorOrs {
-  std::uint64_t exclusive_or, subtract, subtract_1d;
-};
-
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-
 /// The elements one before those of `now`; `before` is the vector before it.
 template <class T>
 HWY_INLINE hn::Vec<Tag<T>> one_before(hn::Vec<Tag<T>> before, hn::Vec<Tag<T>> now) {
-#if HWY_TARGET <= HWY_AVX3
+#if HWY_TARGET == HWY_SCALAR
+  (void)now;
+  return before;
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
   if constexpr (sizeof(T) == 8) {
     return hn::Vec<Tag<T>>{_mm512_alignr_epi64(now.raw, before.raw, 7)};
   } else {
@@ -43,133 +41,133 @@ HWY_INLINE hn::Vec<Tag<T>> one_before(hn::Vec<Tag<T>> before, hn::Vec<Tag<T>> no
   }
 #else
   const Tag<T> d;
-  const auto middle = hn::ConcatLowerUpper(d, now, before);
-  return hn::CombineShiftRightBytes<16 - sizeof(T)>(d, now, middle);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  before = hn::ConcatLowerUpper(d, now, before);
+#endif
+  return hn::CombineShiftRightBytes<16 - sizeof(T)>(d, now, before);
 #endif
 }
 
-#endif
-
-/// What a pass over a page takes from one sector to the next: s of the sector at hand behind the end of the one
-/// before.
-struct alignas(64) Carry {
-  std::byte s[64 + sector_bytes];
-
-  HWY_INLINE void clear() { std::memset(s, 0, 64); }
-};
-
-/// Looks at a sector: the ORs of three transforms. `difference`, unless null, receives (1 − S₁) s; `values`, 512
-/// bytes, the values under the transform `Wanted`, when that is one of the three.
-template <class T, Transform Wanted>
-HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* base, Carry& carry,
-                                    std::byte* difference, std::byte* values) {
-  const Tag<T> d;
-  const std::size_t step = vector_bytes<T>();
-  auto x_even = hn::Zero(d), x_odd = hn::Zero(d), s_even = hn::Zero(d), s_odd = hn::Zero(d);
-  auto d_even = hn::Zero(d), d_odd = hn::Zero(d);
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-  auto before = load<T>(carry.s);
-#else
-  std::byte* s = carry.s + 64;
-#endif
-  for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {
-    const auto c0 = load<T>(current + i), c1 = load<T>(current + i + step);
-    const auto b0 = load<T>(base + i), b1 = load<T>(base + i + step);
-    const auto x0 = hn::Xor(c0, b0), x1 = hn::Xor(c1, b1);
-    const auto s0 = hn::Sub(c0, b0), s1 = hn::Sub(c1, b1);
-    const auto z0 = zigzag<T>(s0), z1 = zigzag<T>(s1);
-    x_even = hn::Or(x_even, x0);
-    x_odd = hn::Or(x_odd, x1);
-    s_even = hn::Or(s_even, z0);
-    s_odd = hn::Or(s_odd, z1);
-    if constexpr (Wanted == Transform::exclusive_or) {
-      store<T>(x0, values + i);
-      store<T>(x1, values + i + step);
-    } else if constexpr (Wanted == Transform::subtract) {
-      store<T>(z0, values + i);
-      store<T>(z1, values + i + step);
-    }
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-    const auto d0 = hn::Sub(s0, one_before<T>(before, s0)), d1 = hn::Sub(s1, one_before<T>(s0, s1));
-    before = s1;
-    const auto y0 = zigzag<T>(d0), y1 = zigzag<T>(d1);
-    d_even = hn::Or(d_even, y0);
-    d_odd = hn::Or(d_odd, y1);
-    if (difference != nullptr) {
-      store<T>(d0, difference + i);
-      store<T>(d1, difference + i + step);
-    }
-    if constexpr (Wanted == Transform::subtract_1d) {
-      store<T>(y0, values + i);
-      store<T>(y1, values + i + step);
-    }
-#else
-    store<T>(s0, s + i);
-    store<T>(s1, s + i + step);
-#endif
-  }
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-  store<T>(before, carry.s);
-#else
-  for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {
-    const auto d0 = hn::Sub(load<T>(s + i), load<T>(s + i - sizeof(T)));
-    const auto d1 = hn::Sub(load<T>(s + i + step), load<T>(s + i + step - sizeof(T)));
-    const auto y0 = zigzag<T>(d0), y1 = zigzag<T>(d1);
-    d_even = hn::Or(d_even, y0);
-    d_odd = hn::Or(d_odd, y1);
-    if (difference != nullptr) {
-      store<T>(d0, difference + i);
-      store<T>(d1, difference + i + step);
-    }
-    if constexpr (Wanted == Transform::subtract_1d) {
-      store<T>(y0, values + i);
-      store<T>(y1, values + i + step);
-    }
-  }
-  std::memcpy(carry.s, s + sector_bytes - 64, 64);
-#endif
-  return {fold_or<T>(x_even, x_odd), fold_or<T>(s_even, s_odd), fold_or<T>(d_even, d_odd)};
-}
-
-/// (1 − S_row)(1 − S_plane) of the differences at `d`, where a factor with stride 0 is left out and at least one is
-/// not. (row + plane) elements before `d` are read.
-template <class T>
+/// The strides of (1 − S_row)(1 − S_plane), in bytes, where a factor with stride 0 is left out.
 struct Lorenzo {
-  std::size_t first;   ///< bytes of the one stride, or of the row
-  std::size_t second;  ///< bytes of the plane; 0 when there is only one stride
+  std::size_t first = 0;   ///< the one stride, or the row; 0 when there is none
+  std::size_t second = 0;  ///< the plane; 0 when there is only one stride
+
+  Lorenzo(common::Strides strides, std::size_t element)
+      : first((strides.row != 0 ? strides.row : strides.plane) * element),
+        second((strides.row != 0 ? strides.plane : 0) * element) {}
 
   /// How many sectors after a difference its traces can be seen.
   std::uint32_t reach() const { return static_cast<std::uint32_t>((first + second) / sector_bytes) + 2; }
-
-  explicit Lorenzo(common::Strides strides)
-      : first((strides.row != 0 ? strides.row : strides.plane) * sizeof(T)),
-        second((strides.row != 0 ? strides.plane : 0) * sizeof(T)) {}
-
-  HWY_INLINE hn::Vec<Tag<T>> one(const std::byte* d) const { return hn::Sub(load<T>(d), load<T>(d - first)); }
 };
 
-/// The OR of a sector's subtract_3d values, from the differences; with `Wanted` subtract_3d, the values too.
-template <class T, Transform Wanted>
-HWY_INLINE std::uint64_t look_at_lorenzo(const std::byte* difference, const Lorenzo<T>& lorenzo, std::byte* values) {
+/// (1 − S_row)(1 − S_plane) s, where `now` is the vector of s at `s`.
+template <class T>
+HWY_INLINE hn::Vec<Tag<T>> over_strides(hn::Vec<Tag<T>> now, const std::byte* s, const Lorenzo& strides) {
+  auto u = hn::Sub(now, load<T>(s - strides.first));
+  if (strides.second != 0) {
+    u = hn::Sub(u, hn::Sub(load<T>(s - strides.second), load<T>(s - strides.second - strides.first)));
+  }
+  return u;
+}
+
+/// What a pass over a page takes from sector to sector: the last vector of s and of (1 − S_row)(1 − S_plane) s.
+struct Carry {
+  alignas(64) std::byte s[64];
+  alignas(64) std::byte u[64];
+
+  HWY_INLINE void clear() { std::memset(this, 0, sizeof *this); }
+};
+
+/// The ORs of the words of a sector's values: `dirty` is 0 when it is clean; the others by transform.
+struct SectorOrs {
+  std::uint64_t dirty, of[transform_count];
+};
+
+/// Looks at a sector under every transform: the ORs of the values, and under `Wanted` the values themselves into
+/// `values`. `s` receives current − base; before it stands that of what is before, as far as the strides reach.
+///
+/// All: the ORs are what they are called. Else those of transforms other than `Wanted` are taken from one vector out
+/// of four and may lack bits.
+template <class T, Transform Wanted, bool All>
+HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* base, const Lorenzo& strides,
+                                    Carry& carry, std::byte* s, std::byte* values) {
   const Tag<T> d;
   const std::size_t step = vector_bytes<T>();
-  auto even = hn::Zero(d), odd = hn::Zero(d);
-  for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {
-    auto v = lorenzo.one(difference + i), w = lorenzo.one(difference + i + step);
-    if (lorenzo.second != 0) {
-      v = hn::Sub(v, lorenzo.one(difference + i - lorenzo.second));
-      w = hn::Sub(w, lorenzo.one(difference + i + step - lorenzo.second));
+  // Where a vector is but half a word, those at odd places have ORs of their own.
+  constexpr bool half_words = HWY_TARGET == HWY_SCALAR && sizeof(T) == 4;
+  auto any = hn::Zero(d), any_x = any, any_s = any, any_1 = any, any_3 = any;
+  auto odd = any, odd_x = any, odd_s = any, odd_1 = any, odd_3 = any;
+  auto s_before = load<T>(carry.s), u_before = load<T>(carry.u);
+  const auto look = [&](std::size_t i, auto in_sample, auto at_odd) HWY_ATTR __attribute__((always_inline)) {
+    constexpr bool full = All || in_sample.value;
+    constexpr bool apart = half_words && at_odd.value;
+    const auto gather = [](auto& even_or, auto& odd_or, auto value) HWY_ATTR __attribute__((always_inline)) {
+      auto& to = apart ? odd_or : even_or;
+      to = hn::Or(to, value);
+    };
+    const auto c = load<T>(current + i), b = load<T>(base + i);
+    const auto now = hn::Sub(c, b);
+    store<T>(now, s + i);
+    if constexpr (Wanted == Transform::exclusive_or || full) {
+      const auto x = hn::Xor(c, b);
+      gather(any_x, odd_x, x);
+      if constexpr (Wanted == Transform::exclusive_or) store<T>(x, values + i);
     }
-    v = zigzag<T>(v);
-    w = zigzag<T>(w);
-    even = hn::Or(even, v);
-    odd = hn::Or(odd, w);
-    if constexpr (Wanted == Transform::subtract_3d) {
-      store<T>(v, values + i);
-      store<T>(w, values + i + step);
+    if constexpr (!All && Wanted != Transform::exclusive_or && Wanted != Transform::subtract) gather(any, odd, now);
+    if constexpr (Wanted == Transform::subtract || full) {
+      const auto z = zigzag<T>(now);
+      gather(any_s, odd_s, z);
+      if constexpr (Wanted == Transform::subtract) store<T>(z, values + i);
     }
+    [[maybe_unused]] const auto difference = hn::Sub(now, one_before<T>(s_before, now));
+    s_before = now;
+    if constexpr (Wanted == Transform::subtract_1d || full) {
+      const auto z = zigzag<T>(difference);
+      gather(any_1, odd_1, z);
+      if constexpr (Wanted == Transform::subtract_1d) store<T>(z, values + i);
+    }
+    if constexpr (Wanted == Transform::subtract_3d || full) {
+      if (Wanted != Transform::subtract_3d && strides.first == 0) return;
+      auto v = difference;
+      if constexpr (Wanted == Transform::subtract_3d || All) {
+        const auto u = over_strides<T>(now, s + i, strides);
+        v = hn::Sub(u, one_before<T>(u_before, u));
+        u_before = u;
+      } else {  // the vector before is not at hand, and what has just been stored must not be loaded askew
+        const std::byte* const one = s + i - sizeof(T);
+        v = hn::Sub(v, hn::Sub(load<T>(s + i - strides.first), load<T>(one - strides.first)));
+        if (strides.second != 0) {
+          v = hn::Sub(v, hn::Sub(load<T>(s + i - strides.second), load<T>(one - strides.second)));
+          const std::size_t both = strides.first + strides.second;
+          v = hn::Add(v, hn::Sub(load<T>(s + i - both), load<T>(one - both)));
+        }
+      }
+      v = zigzag<T>(v);
+      gather(any_3, odd_3, v);
+      if constexpr (Wanted == Transform::subtract_3d) store<T>(v, values + i);
+    }
+  };
+  const std::false_type no;
+  const std::true_type yes;
+  for (std::size_t i = 0; i < sector_bytes; i += 4 * step) {
+    look(i, no, no);
+    look(i + step, no, yes);
+    look(i + 2 * step, no, no);
+    look(i + 3 * step, yes, yes);
   }
-  return fold_or<T>(even, odd);
+  store<T>(s_before, carry.s);
+  store<T>(u_before, carry.u);
+  SectorOrs ors{0, {0, fold_or<T>(any_x, odd_x), fold_or<T>(any_s, odd_s), fold_or<T>(any_1, odd_1),
+                    fold_or<T>(any_3, odd_3)}};
+  if constexpr (All || Wanted == Transform::exclusive_or) {
+    ors.dirty = ors.of[1];
+  } else if constexpr (Wanted == Transform::subtract) {
+    ors.dirty = ors.of[2];
+  } else {
+    ors.dirty = fold_or<T>(any, odd);
+  }
+  return ors;
 }
 
 /// current ^ base of a sector.

@@ -110,24 +110,20 @@ HWY_INLINE hn::Vec<Tag<T>> sum_of_16_bytes(const std::byte* s) {
 
 #endif
 
-/// Undoes (1 − S₁) of a run of elements that comes in parts, and adds what comes out to the data (Minus: takes it
-/// away): outᵢ = dataᵢ + s₀ + … + sᵢ.
-template <class T, bool Minus = false>
+/// Undoes (1 − S₁) of a run of elements that comes in parts, and adds what comes out to the data:
+/// dataᵢ += s₀ + … + sᵢ.
+template <class T>
 class RunningSum {
  public:
   RunningSum() { std::memset(before_, 0, sizeof before_); }
 
-  /// The next part, a multiple of a sector. 16 bytes before `s` are read: the part before, or zeros. `out` may be
-  /// `data`.
-  HWY_INLINE void add(const std::byte* s, std::size_t bytes, const std::byte* data, std::byte* out) {
-    const Tag<T> d;
-    const auto apply = [](auto value, auto sum) HWY_ATTR { return Minus ? hn::Sub(value, sum) : hn::Add(value, sum); };
+  /// The next part, a multiple of a sector. 16 bytes before `s` are read: the part before, or zeros.
+  HWY_INLINE void add(const std::byte* s, std::size_t bytes, std::byte* data) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-    (void)d;
     auto before = load<T>(before_);  // the sum of all before the vector; one addition a vector is all that waits
     for (std::size_t i = 0; i < bytes; i += 64) {
       const hn::Vec<Tag<T>> sums{sum_lanes<T>(load<T>(s + i).raw)};
-      store<T>(apply(load<T>(data + i), hn::Add(sums, before)), out + i);
+      store<T>(hn::Add(load<T>(data + i), hn::Add(sums, before)), data + i);
       before = hn::Add(before, hn::Vec<Tag<T>>{last_lane_everywhere<T>(sums.raw)});
     }
     store<T>(before, before_);
@@ -136,18 +132,17 @@ class RunningSum {
     auto halves_before = load<T>(before_ + 32), sums = load<T>(before_);
     for (std::size_t i = 0; i < bytes; i += 32) {
       const auto halves = sum_of_16_bytes<T>(s + i);
-      sums = hn::Add(sums, hn::Add(halves, hn::ConcatLowerUpper(d, halves, halves_before)));
+      sums = hn::Add(sums, hn::Add(halves, hn::ConcatLowerUpper(Tag<T>(), halves, halves_before)));
       halves_before = halves;
-      store<T>(apply(load<T>(data + i), sums), out + i);
+      store<T>(hn::Add(load<T>(data + i), sums), data + i);
     }
     store<T>(sums, before_);
     store<T>(halves_before, before_ + 32);
 #else
-    (void)d, (void)apply;
     T sum = load_element<T>(before_);
     for (std::size_t i = 0; i < bytes; i += sizeof(T)) {
       sum += load_element<T>(s + i);
-      store_element<T>(load_element<T>(data + i) + (Minus ? T{0} - sum : sum), out + i);
+      store_element<T>(load_element<T>(data + i) + sum, data + i);
     }
     store_element<T>(sum, before_);
 #endif

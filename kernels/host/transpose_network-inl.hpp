@@ -111,8 +111,9 @@ HWY_INLINE void store_half(const HalfMatrix& m, Quad keep, std::uint64_t* out) {
 }
 
 /// `in` holds 64 words; writes 64 words to `out`, any alignment of both, or only the first 32 where `upper` is false
-/// (the others are known to be zero). What stands in the words that `keep` has no bit for does not count.
-HWY_INLINE void transpose_64x64(const std::uint64_t* in, std::uint64_t* out, bool upper, std::uint64_t keep) {
+/// (the others are known to be zero). What stands in the words that `keep` has no bit for does not count. Not inlined:
+/// it is a few hundred instructions, and every transform packs and unpacks.
+inline HWY_NOINLINE void transpose_64x64(const std::uint64_t* in, std::uint64_t* out, bool upper, std::uint64_t keep) {
   const Quad kept = hn::Set(Words32(), keep);
   HalfMatrix low, high;
   gather_bytes(in, low.r0, low.r1, high.r0, high.r1);

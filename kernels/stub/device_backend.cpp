@@ -37,5 +37,10 @@ void record_event(void*, void*) { refuse("record an event"); }
 void wait_event(void*, void*) { refuse("wait for an event in a stream"); }
 void synchronize_event(void*) { refuse("wait for an event"); }
 bool event_done(void*) { refuse("ask an event"); }
+void begin_recording(void*) { refuse("record a graph"); }
+void drop_recording(void*) noexcept {}
+void* end_recording(void*) { refuse("record a graph"); }
+void launch_graph(void*, void*) { refuse("launch a graph"); }
+void release_graph(void*) noexcept {}
 
 }  // namespace foreweave::device_backend

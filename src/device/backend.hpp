@@ -44,4 +44,11 @@ void wait_event(void* event, void* stream);
 void synchronize_event(void* event);
 bool event_done(void* event);
 
+void begin_recording(void* stream);
+void drop_recording(void* stream) noexcept;
+/// What was recorded, ready to be launched.
+void* end_recording(void* stream);
+void launch_graph(void* graph, void* stream);
+void release_graph(void* graph) noexcept;
+
 }  // namespace foreweave::device_backend

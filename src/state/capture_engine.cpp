@@ -75,6 +75,7 @@ struct CaptureEngine::State {
 
   CaptureOptions options;
   Staging staging;
+  DeviceCaptures device_captures;
   std::vector<std::unique_ptr<RegionCapture>> captures;
   std::vector<RegionSpec> specs;  ///< as in `captures`
 
@@ -162,7 +163,7 @@ void CaptureEngine::add(const RegionSpec& spec) {
     return;
   }
   const bool on_device = spec.space == MemorySpace::device;
-  auto capture = on_device ? make_device_region(spec) : make_host_region(spec);
+  auto capture = on_device ? make_device_region(spec, s.device_captures) : make_host_region(spec);
   s.staging.add_chunk(on_device ? 0 : kernels::page_count(spec.bytes));
   s.captures.push_back(std::move(capture));
   s.specs.push_back(spec);

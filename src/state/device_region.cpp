@@ -1,5 +1,5 @@
-// A region in device memory. Its base is on the device too; pages are encoded there, window by window, and only what
-// is encoded comes to the host, through pinned memory, while the next window is being encoded.
+// A region in device memory. Its base is on the device too. It is encoded together with the other regions of the device
+// (DeviceCapture); decoded by itself, window by window, from pinned memory.
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 #include "foreweave/device/device.hpp"
 #include "foreweave/device/memory.hpp"
 #include "foreweave/device/stream.hpp"
-#include "state/pinned_pool.hpp"
+#include "state/device_capture.hpp"
 #include "state/region_capture.hpp"
 
 namespace foreweave::state_detail {
@@ -18,47 +18,29 @@ namespace {
 using kernels::DecodeResult;
 using kernels::PageEntry;
 
-/// Windows are large enough to fill a device, and a sixteenth of the region at most, since two of them are held.
-constexpr std::uint64_t largest_window = 64 * segment_bytes;
-constexpr std::uint64_t windows_per_region = 16;
-
-std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
-
-std::uint64_t choose_window(std::uint64_t region_bytes) {
-  const std::uint64_t share = round_up(region_bytes / windows_per_region, segment_bytes);
-  const std::uint64_t window = std::clamp<std::uint64_t>(share, segment_bytes, largest_window);
-  return std::min(window, round_up(region_bytes, kernels::page_bytes));
+/// Entries that belong to one window, and the bodies after them.
+std::uint64_t entries_room(std::uint64_t bytes) {
+  return (kernels::page_count(bytes) * sizeof(PageEntry) + 15) / 16 * 16;
 }
 
 class DeviceRegion final : public RegionCapture {
  public:
-  explicit DeviceRegion(const RegionSpec& spec)
-      : RegionCapture(spec),
-        device_(device_of(spec.data)),
-        window_(choose_window(spec.bytes)),
-        pool_(entries_room(window_) + kernels::encode_bound(window_)) {
+  DeviceRegion(const RegionSpec& spec, DeviceCaptures& together) : RegionCapture(spec), device_(device_of(spec.data)) {
     if (spec.bytes == 0) return;
     if (device_ < 0) {
       throw Error(ErrorCategory::argument, "protect region '" + spec.name + "'",
                   "it is said to be in device memory, but no device knows its address");
     }
-    const DeviceGuard guard(device_);
     base_ = DeviceBuffer(spec.bytes, device_);
-    compute_ = Stream::create(device_);
-    copy_ = Stream::create(device_);
     program_ = Event::create(device_);
-    totals_ = PinnedBuffer(windows() * sizeof(std::uint64_t));
-    results_ = PinnedBuffer(slots_.size() * sizeof(DecodeResult));
-    const std::uint64_t scratch =
-        std::max(kernels::cuda::encode_scratch_bytes(window_), kernels::cuda::decode_scratch_bytes(window_));
-    for (auto& slot : slots_) {
-      slot.bodies = DeviceBuffer(kernels::encode_bound(window_), device_);
-      slot.entries = DeviceBuffer(entries_room(window_), device_);
-      slot.scratch = DeviceBuffer(std::max<std::uint64_t>(scratch, 1), device_);
-      slot.small = DeviceBuffer(sizeof(DecodeResult), device_);
-      slot.ready = Event::create(device_);
-      slot.free = Event::create(device_);
-    }
+    capture_ = together[device_].lock();
+    if (capture_ == nullptr) together[device_] = capture_ = std::make_shared<DeviceCapture>(device_);
+    results_ = PinnedBuffer(2 * sizeof(DecodeResult));
+    number_ = capture_->join(member());
+  }
+
+  ~DeviceRegion() override {
+    if (capture_ != nullptr) capture_->leave(number_);
   }
 
   void repoint(const RegionSpec& spec) override {
@@ -67,194 +49,105 @@ class DeviceRegion final : public RegionCapture {
                   "it is protected on device " + std::to_string(device_) +
                       " and the new memory is not there; remove it first");
     }
+    const bool same = spec.data == this->spec().data && spec.stream == this->spec().stream &&
+                      spec.extents == this->spec().extents && spec.type == this->spec().type;
     RegionCapture::repoint(spec);
+    if (capture_ != nullptr && !same) capture_->change(number_, member());
   }
 
+  /// The first region of a device that is asked takes them all.
   std::uint64_t stage(bool full, Staging&) override {
-    if (spec().bytes == 0) return 0;
-    base_moved_ = true;
-    const DeviceGuard guard(device_);
-    guarded([&] {
-      program_.record(spec().stream);
-      program_.wait_in(compute_.handle());
-      encode_windows(static_cast<const std::byte*>(spec().data), !full, true);
-    });
-    std::uint64_t staged = 0;
-    for (const Window& window : taken_) staged += window.bytes;
-    return staged;
+    if (capture_ == nullptr) return 0;
+    const auto what = full ? DeviceCapture::Take::all : DeviceCapture::Take::changes;
+    if (capture_->taken() != what) capture_->take(what);
+    return capture_->body_bytes(number_);
   }
 
-  bool base_moved() const override { return base_moved_; }
+  bool base_moved() const override { return capture_ != nullptr && capture_->bases_moved(); }
 
   void encode(SnapshotBuilder& builder, std::size_t index) override {
-    for (const Window& window : taken_) {
-      const std::uint64_t first = window.begin / segment_bytes;
-      ByteView bodies(window.bodies, window.bytes);
-      for (std::uint64_t page = 0; page < window.pages; page += pages_per_segment) {
-        const std::span entries(window.entries + page,
-                                std::min<std::uint64_t>(pages_per_segment, window.pages - page));
-        std::uint64_t size = 0;
-        for (const auto entry : entries) size += kernels::entry_size(entry);
-        if (size > bodies.size()) inconsistent();
-        builder.add_segment(index, first + page / pages_per_segment, entries, bodies.first(size));
-        bodies = bodies.subspan(size);
-      }
-      if (!bodies.empty()) inconsistent();
+    if (capture_ == nullptr) return;
+    const auto all = capture_->entries(number_);
+    std::uint64_t offset = 0;
+    Bytes scratch;
+    for (std::uint64_t page = 0; page < all.size(); page += pages_per_segment) {
+      const auto entries = all.subspan(page, std::min<std::uint64_t>(pages_per_segment, all.size() - page));
+      std::uint64_t size = 0;
+      for (const auto entry : entries) size += kernels::entry_size(entry);
+      builder.add_segment(index, page / pages_per_segment, entries, capture_->bodies(number_, offset, size, scratch));
+      offset += size;
     }
-    discard();
   }
 
   void encode_whole(SnapshotBuilder& builder, std::size_t index) override {
-    if (spec().bytes == 0) return;
-    discard();  // stage() made the base what is to be written
-    const DeviceGuard guard(device_);
-    guarded([&] { encode_windows(base_.data(), false, false); });
+    if (capture_ == nullptr) return;
+    // stage() made the bases what is to be written.
+    if (capture_->taken() != DeviceCapture::Take::bases) capture_->take(DeviceCapture::Take::bases);
     encode(builder, index);
   }
 
   void discard() override {
-    taken_.clear();
-    pool_.clear();
-    base_moved_ = false;
+    if (capture_ != nullptr) capture_->discard();
   }
 
   void load_base(const Chain& chain, std::size_t index) override {
-    if (spec().bytes == 0) return;
+    if (capture_ == nullptr) return;
     const DeviceGuard guard(device_);
-    guarded([&] { decode_windows(chain, index); });
-    pool_.clear();
+    capture_->discard();  // its pinned memory is used
+    capture_->guarded([&] { decode_windows(chain, index); });
+    capture_->pool().clear();
   }
 
   void copy_base_to_region() override {
     if (spec().bytes == 0) return;
     const DeviceGuard guard(device_);
     program_.record(spec().stream);
-    program_.wait_in(compute_.handle());
-    copy_async(spec().data, base_.data(), spec().bytes, compute_.handle());
-    compute_.synchronize();
+    program_.wait_in(capture_->compute());
+    copy_async(spec().data, base_.data(), spec().bytes, capture_->compute());
+    synchronize(capture_->compute());
   }
 
   std::uint64_t held_bytes() const override {
-    std::uint64_t sum = base_.size() + pool_.held_bytes() + totals_.size() + results_.size();
-    for (const auto& slot : slots_) {
-      sum += slot.bodies.size() + slot.entries.size() + slot.scratch.size() + slot.small.size();
-    }
-    return sum;
+    if (capture_ == nullptr) return 0;
+    // What the regions of a device share counts for the first of them.
+    return base_.size() + results_.size() + (capture_->first() == number_ ? capture_->held_bytes() : 0);
   }
 
  private:
-  /// Device memory for one window; two of them, so that one is copied while the other is worked on.
-  struct Slot {
-    DeviceBuffer bodies, entries, scratch;
-    DeviceBuffer small;  ///< total of an encoding, or result of a decoding
-    Event ready;         ///< its data may be taken
-    Event free;          ///< its data was taken
-  };
-  /// One encoded window on the host.
-  struct Window {
-    std::uint64_t begin = 0, pages = 0;
-    const PageEntry* entries = nullptr;
-    const std::byte* bodies = nullptr;
-    std::uint64_t bytes = 0;  ///< of the bodies
-  };
   struct Upload {
     std::byte* room = nullptr;
     std::uint64_t window = 0, version = 0;
     bool used = false;
   };
 
-  static std::uint64_t entries_room(std::uint64_t bytes) {
-    return round_up(kernels::page_count(bytes) * sizeof(PageEntry), 16);
-  }
-  std::uint64_t windows() const { return (spec().bytes + window_ - 1) / window_; }
-  std::uint64_t window_length(std::uint64_t window) const {
-    return std::min(window_, spec().bytes - window * window_);
-  }
-
-  [[noreturn]] void inconsistent() const {
-    throw Error(ErrorCategory::cuda, "capture region '" + spec().name + "'",
-                "what the device encoded does not add up; the next capture is full");
-  }
-
-  /// Runs `work`; when it throws, waits for what it queued, since that still uses the program's memory and ours.
-  template <class Work>
-  void guarded(Work work) {
-    try {
-      work();
-    } catch (...) {
-      for (const auto* stream : {&compute_, &copy_}) {
-        try {
-          stream->synchronize();
-        } catch (const Error&) {
-          // The first error is the one to tell.
-        }
-      }
-      throw;
-    }
-  }
-
-  /// Encodes `from` against the base or against zeros, and brings the result to the host. `move_base`: makes it the
-  /// base.
-  void encode_windows(const std::byte* from, bool against_base, bool move_base) {
-    const StreamHandle compute = compute_.handle();
-    for (std::uint64_t w = 0; w < windows(); ++w) {
-      Slot& slot = slots_[w % 2];
-      if (w >= 2) slot.free.wait_in(compute);
-      const std::uint64_t begin = w * window_, length = window_length(w);
-      kernels::cuda::encode_pages({.current = from + begin,
-                                   .base = against_base ? base_.data() + begin : nullptr,
-                                   .bytes = length,
-                                   .shape = shape(),
-                                   .update_base = against_base && move_base,
-                                   .out = slot.bodies.data(),
-                                   .entries = slot.entries.as<PageEntry>()},
-                                  slot.scratch.data(), slot.small.as<std::uint64_t>(), compute);
-      if (move_base && !against_base) copy_async(base_.data() + begin, from + begin, length, compute);
-      copy_async(totals_.as<std::uint64_t>() + w, slot.small.data(), sizeof(std::uint64_t), compute);
-      slot.ready.record(compute);
-      if (w >= 1) collect(w - 1);
-    }
-    collect(windows() - 1);
-    compute_.synchronize();
-    copy_.synchronize();
-  }
-
-  /// Brings an encoded window to the host, as soon as its size is known.
-  void collect(std::uint64_t w) {
-    Slot& slot = slots_[w % 2];
-    slot.ready.synchronize();
-    Window window;
-    window.begin = w * window_;
-    window.pages = kernels::page_count(window_length(w));
-    window.bytes = totals_.as<std::uint64_t>()[w];
-    if (window.bytes > kernels::encode_bound(window_length(w))) inconsistent();
-    std::byte* const room = pool_.allocate(entries_room(window_length(w)) + window.bytes);
-    window.entries = reinterpret_cast<const PageEntry*>(room);
-    window.bodies = room + entries_room(window_length(w));
-    copy_async(room, slot.entries.data(), window.pages * sizeof(PageEntry), copy_.handle());
-    copy_async(room + entries_room(window_length(w)), slot.bodies.data(), window.bytes, copy_.handle());
-    slot.free.record(copy_.handle());
-    taken_.push_back(window);
+  DeviceCapture::Member member() {
+    return {.data = static_cast<const std::byte*>(spec().data),
+            .base = base_.data(),
+            .bytes = spec().bytes,
+            .shape = shape(),
+            .stream = spec().stream};
   }
 
   /// Makes the base what the chain says, window by window and link by link.
   void decode_windows(const Chain& chain, std::size_t index) {
-    const StreamHandle compute = compute_.handle();
+    const StreamHandle compute = capture_->compute();
+    const std::uint64_t window = capture_->window_bytes();
+    const std::uint64_t windows = (spec().bytes + window - 1) / window;
     const auto& links = chain.links();
     const RegionRecord& record = chain.manifest().regions[index];
     const auto decoded_shape = page_shape(record.type, record.extents);
     std::array<Upload, 2> uploads{};
-    for (auto& upload : uploads) upload.room = pool_.allocate(pool_.chunk_bytes());
+    for (auto& upload : uploads) upload.room = capture_->pool().allocate(capture_->pool().chunk_bytes());
     std::vector<std::size_t> next(links.size());  // segment of each link
     std::size_t turn = 0;
     const auto finish_upload = [&](std::size_t t) {
       if (!uploads[t].used) return;
-      slots_[t].free.synchronize();
+      capture_->slot(t).free.synchronize();
       uploads[t].used = false;
-      check_decoded(results_.as<DecodeResult>()[t], uploads[t], record);
+      check_decoded(results_.as<DecodeResult>()[t], uploads[t], window, record);
     };
-    for (std::uint64_t w = 0; w < windows(); ++w) {
-      const std::uint64_t begin = w * window_, length = window_length(w);
+    for (std::uint64_t w = 0; w < windows; ++w) {
+      const std::uint64_t begin = w * window, length = std::min(window, spec().bytes - w * window);
       fill_async(base_.data() + begin, 0, length, compute);
       for (std::size_t l = 0; l < links.size(); ++l) {
         const auto& segments = links[l]->manifest().regions[index].segments;
@@ -262,13 +155,13 @@ class DeviceRegion final : public RegionCapture {
         if (next[l] == segments.size() || segments[next[l]].index >= end) continue;
         finish_upload(turn);
         Upload& upload = uploads[turn];
-        Slot& slot = slots_[turn];
+        DeviceCapture::Slot& slot = capture_->slot(turn);
         upload.window = w;
         upload.version = links[l]->manifest().version;
         const std::uint64_t bytes = gather(*links[l], index, next[l], end, begin, length, upload.room);
-        copy_async(slot.entries.data(), upload.room, kernels::page_count(length) * sizeof(PageEntry), copy_.handle());
-        copy_async(slot.bodies.data(), upload.room + entries_room(length), bytes, copy_.handle());
-        slot.ready.record(copy_.handle());
+        copy_async(slot.entries.data(), upload.room, kernels::page_count(length) * sizeof(PageEntry), capture_->copying());
+        copy_async(slot.bodies.data(), upload.room + entries_room(length), bytes, capture_->copying());
+        slot.ready.record(capture_->copying());
         slot.ready.wait_in(compute);
         kernels::cuda::decode_pages({.in = slot.bodies.data(),
                                      .in_bytes = bytes,
@@ -276,8 +169,8 @@ class DeviceRegion final : public RegionCapture {
                                      .data = base_.data() + begin,
                                      .bytes = length,
                                      .shape = decoded_shape},
-                                    slot.scratch.data(), slot.small.as<DecodeResult>(), compute);
-        copy_async(results_.as<DecodeResult>() + turn, slot.small.data(), sizeof(DecodeResult), compute);
+                                    slot.scratch.data(), slot.result.as<DecodeResult>(), compute);
+        copy_async(results_.as<DecodeResult>() + turn, slot.result.data(), sizeof(DecodeResult), compute);
         slot.free.record(compute);
         upload.used = true;
         turn = 1 - turn;
@@ -285,7 +178,7 @@ class DeviceRegion final : public RegionCapture {
     }
     finish_upload(turn);
     finish_upload(1 - turn);
-    compute_.synchronize();
+    synchronize(compute);
   }
 
   /// Puts entries and bodies of one link's segments up to `end` into `room`. Returns the bytes of the bodies.
@@ -312,31 +205,27 @@ class DeviceRegion final : public RegionCapture {
     return bytes;
   }
 
-  void check_decoded(const DecodeResult& result, const Upload& upload, const RegionRecord& record) const {
+  void check_decoded(const DecodeResult& result, const Upload& upload, std::uint64_t window,
+                     const RegionRecord& record) const {
     if (result.status == kernels::DecodeStatus::ok) return;
-    const std::uint64_t page = upload.window * window_ / kernels::page_bytes + result.page;
+    const std::uint64_t page = upload.window * window / kernels::page_bytes + result.page;
     throw Error(ErrorCategory::format, "restore region '" + record.name + "'",
                 "page " + std::to_string(page) + " of version " + std::to_string(upload.version) +
                     " is damaged (decoding status " + std::to_string(static_cast<int>(result.status)) + ")");
   }
 
   int device_;
-  std::uint64_t window_;
-  PinnedPool pool_;
+  std::shared_ptr<DeviceCapture> capture_;  ///< null for a region without bytes
+  std::size_t number_ = 0;                  ///< in it
   DeviceBuffer base_;
-  std::array<Slot, 2> slots_;
-  PinnedBuffer totals_;   ///< encoded bytes of each window
   PinnedBuffer results_;  ///< of decoding, by slot
   Event program_;
-  Stream compute_, copy_;
-  std::vector<Window> taken_;
-  bool base_moved_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<RegionCapture> make_device_region(const RegionSpec& spec) {
-  return std::make_unique<DeviceRegion>(spec);
+std::unique_ptr<RegionCapture> make_device_region(const RegionSpec& spec, DeviceCaptures& together) {
+  return std::make_unique<DeviceRegion>(spec, together);
 }
 
 }  // namespace foreweave::state_detail

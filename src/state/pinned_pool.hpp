@@ -22,6 +22,8 @@ class PinnedPool {
     ++filled_;
     return place;
   }
+  /// What allocate() gave first after clear(): the same memory every time.
+  std::byte* first() { return chunks_.front().data(); }
   void clear() { current_ = filled_ = used_ = 0; }
   std::uint64_t chunk_bytes() const { return chunk_bytes_; }
   std::uint64_t held_bytes() const { return chunks_.size() * chunk_bytes_; }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 
 #include "foreweave/state/chain.hpp"
@@ -55,6 +56,10 @@ class RegionCapture {
 };
 
 std::unique_ptr<RegionCapture> make_host_region(const RegionSpec& spec);
-std::unique_ptr<RegionCapture> make_device_region(const RegionSpec& spec);
+
+class DeviceCapture;
+/// The regions of each device are captured together. An engine has one of these.
+using DeviceCaptures = std::map<int, std::weak_ptr<DeviceCapture>>;
+std::unique_ptr<RegionCapture> make_device_region(const RegionSpec& spec, DeviceCaptures& together);
 
 }  // namespace foreweave::state_detail

@@ -3,11 +3,13 @@
 
 #include <cstring>
 #include <numeric>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "foreweave/core/error.hpp"
 #include "foreweave/device/device.hpp"
+#include "foreweave/device/graph.hpp"
 #include "foreweave/device/memory.hpp"
 
 namespace foreweave {
@@ -158,6 +160,48 @@ TEST(Streams, AnEmptyEventSaysSo) {
   } catch (const Error& error) {
     EXPECT_EQ(error.category(), ErrorCategory::state);
   }
+}
+
+TEST(Graphs, WorkIsRecordedAndRunsAtEveryLaunch) {
+  const auto stream = Stream::create();
+  DeviceBuffer device(8);
+  PinnedBuffer from(8), to(8);
+  std::memset(from.data(), 1, 8);
+  std::memset(to.data(), 0, 8);
+  Graph graph = Graph::record(stream.handle(), [&] {
+    fill_async(device.data(), 9, 8, stream.handle());
+    copy_async(device.data(), from.data(), 4, stream.handle());
+    copy_async(to.data(), device.data(), 8, stream.handle());
+  });
+  stream.synchronize();
+  EXPECT_EQ(to.data()[0], std::byte{0}) << "recording runs nothing";
+  const auto other = Stream::create();
+  for (int launch = 1; launch < 4; ++launch) {
+    std::memset(from.data(), launch, 8);
+    const Graph moved = std::move(graph);  // wherever it is
+    moved.launch(other.handle());
+    other.synchronize();
+    EXPECT_EQ(to.data()[3], static_cast<std::byte>(launch));
+    EXPECT_EQ(to.data()[4], std::byte{9});
+    graph = Graph::record(stream.handle(), [&] {
+      copy_async(device.data(), from.data(), 4, stream.handle());
+      copy_async(to.data(), device.data(), 8, stream.handle());
+    });
+  }
+}
+
+TEST(Graphs, WhatCannotBeRecordedIsAnErrorAndTheStreamGoesOn) {
+  const auto stream = Stream::create();
+  PinnedBuffer pinned(8);
+  EXPECT_THROW(Graph::record(stream.handle(), [&] { stream.synchronize(); }), Error);
+  EXPECT_THROW(Graph::record(stream.handle(), [&] { DeviceBuffer no(100); }), Error);
+  EXPECT_THROW(Graph::record(stream.handle(), [&] { throw std::runtime_error("the program's"); }), std::runtime_error);
+  EXPECT_THROW(Graph().launch(stream.handle()), Error);
+  DeviceBuffer device(8);
+  fill_async(device.data(), 5, 8, stream.handle());
+  copy_async(pinned.data(), device.data(), 8, stream.handle());
+  stream.synchronize();
+  EXPECT_EQ(pinned.data()[7], std::byte{5});
 }
 
 }  // namespace

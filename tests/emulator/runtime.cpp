@@ -9,7 +9,9 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "emulator/api.hpp"
 #include "emulator/control.hpp"
@@ -51,8 +53,18 @@ struct Queue {
 
 }  // namespace
 
+struct CUgraph_st {
+  int device = 0;
+  std::vector<std::function<cudaError_t()>> work;
+};
+struct CUgraphExec_st {
+  std::shared_ptr<const CUgraph_st> graph;
+};
 struct CUstream_st {
   std::shared_ptr<Queue> queue;
+  std::unique_ptr<CUgraph_st> recording;  ///< while work is recorded and not run
+  std::thread::id recorder;
+  bool recording_void = false;
 };
 struct CUevent_st {
   std::shared_ptr<Queue> queue;
@@ -66,6 +78,9 @@ struct Runtime {
   MemoryRegistry memory;
   std::set<CUstream_st*> streams;
   std::set<CUevent_st*> events;
+  std::set<CUgraph_st*> graphs;
+  std::set<CUgraphExec_st*> executables;
+  std::uint64_t graphs_instantiated = 0, graphs_launched = 0;
   std::map<int, std::shared_ptr<Queue>> default_queues;
   std::map<const void*, std::size_t> dynamic_limits;
   Schedule schedule;
@@ -146,9 +161,27 @@ void drain_device(int device) {
   default_queue(device)->drain();
 }
 
+/// What may not be done with a stream that is being recorded: makes the recording void.
+cudaError_t refuse_recording(cudaStream_t stream) {
+  if (stream == nullptr || runtime().streams.count(stream) == 0 || stream->recording == nullptr) return cudaSuccess;
+  stream->recording_void = true;
+  return cudaErrorStreamCaptureUnsupported;
+}
+
+/// What may not be done by a thread that records, in any stream.
+cudaError_t refuse_while_recording() {
+  for (CUstream_st* stream : runtime().streams)
+    if (stream->recording != nullptr && stream->recorder == std::this_thread::get_id()) return refuse_recording(stream);
+  return cudaSuccess;
+}
+
 cudaError_t add_work(cudaStream_t stream, std::function<cudaError_t()> work) {
   const auto queue = queue_of(stream);
   if (queue == nullptr) return cudaErrorInvalidResourceHandle;
+  if (stream != nullptr && stream->recording != nullptr) {
+    stream->recording->work.push_back(std::move(work));
+    return cudaSuccess;
+  }
   // The default stream and blocking streams wait for each other.
   if (stream == nullptr)
     drain_blocking(queue->device);
@@ -220,6 +253,7 @@ cudaError_t allocate(void** data, std::size_t bytes, cudaMemoryType type) {
   Runtime& rt = runtime();
   *data = nullptr;
   if (bytes == 0) return cudaSuccess;
+  if (const cudaError_t code = refuse_while_recording(); code != cudaSuccess) return fail(code);
   if (type != cudaMemoryTypeHost && rt.memory.bytes_in_use(current_device) + bytes > rt.device_memory)
     return fail(cudaErrorMemoryAllocation);
   *data = rt.memory.allocate(bytes, type, current_device);
@@ -228,6 +262,7 @@ cudaError_t allocate(void** data, std::size_t bytes, cudaMemoryType type) {
 
 cudaError_t release(void* data, bool device) {
   if (data == nullptr) return cudaSuccess;
+  if (const cudaError_t code = refuse_while_recording(); code != cudaSuccess) return fail(code);
   std::string damage;
   if (!runtime().memory.release(data, device, damage)) return fail(cudaErrorInvalidValue);
   if (!damage.empty()) keep({Report::Kind::global_bounds, "found when memory was freed: " + damage});
@@ -253,6 +288,10 @@ constexpr ErrorText error_texts[] = {
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "operation failed due to a previous error during capture"},
 };
 
 }  // namespace
@@ -388,6 +427,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   if (bytes == 0) return cudaSuccess;
   if (!in_range(to, bytes) || !in_range(from, bytes) || !matches(kind, to, from)) return fail(cudaErrorInvalidValue);
   const auto queue = queue_of(stream);
+  if (!rt.memory.knows(to) || !rt.memory.knows(from))
+    if (const cudaError_t code = refuse_recording(stream); code != cudaSuccess) return fail(code);
   const cudaError_t code = add_work(stream, [=] { return copy_now(to, from, bytes); });
   // Pageable host memory is staged: the call may return only when it has been read, or written.
   if (code == cudaSuccess && (!rt.memory.knows(to) || !rt.memory.knows(from))) queue->drain();
@@ -414,7 +455,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   auto queue = std::make_shared<Queue>();
   queue->device = current_device;
   queue->blocking = (flags & cudaStreamNonBlocking) == 0;
-  *stream = new CUstream_st{std::move(queue)};
+  *stream = new CUstream_st;
+  (*stream)->queue = std::move(queue);
   rt.streams.insert(*stream);
   return cudaSuccess;
 }
@@ -428,6 +470,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   BEGIN_CALL();
+  if (const cudaError_t code = refuse_recording(stream); code != cudaSuccess) return fail(code);
   const auto queue = queue_of(stream);
   if (queue == nullptr) return fail(cudaErrorInvalidResourceHandle);
   queue->drain();
@@ -435,6 +478,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   BEGIN_CALL();
+  if (const cudaError_t code = refuse_recording(stream); code != cudaSuccess) return fail(code);
   const auto queue = queue_of(stream);
   if (queue == nullptr) return fail(cudaErrorInvalidResourceHandle);
   if (queue->idle()) return fail(queue->take_error());
@@ -443,6 +487,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   BEGIN_CALL();
+  if (const cudaError_t code = refuse_recording(stream); code != cudaSuccess) return fail(code);
   if (rt.events.count(event) == 0) return fail(cudaErrorInvalidResourceHandle);
   if (event->queue == nullptr) return cudaSuccess;  // never recorded: nothing to wait for
   return fail(add_work(stream, [queue = event->queue, position = event->position] {
@@ -454,6 +499,60 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void*), voi
   BEGIN_CALL();
   return fail(add_work(stream, [=] {
     function(argument);
+    return cudaSuccess;
+  }));
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  BEGIN_CALL();
+  if (stream == nullptr || rt.streams.count(stream) == 0 || stream->recording != nullptr)
+    return fail(cudaErrorStreamCaptureUnsupported);
+  stream->recording = std::make_unique<CUgraph_st>();
+  stream->recording->device = stream->queue->device;
+  stream->recorder = std::this_thread::get_id();
+  stream->recording_void = false;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  BEGIN_CALL();
+  if (stream == nullptr || rt.streams.count(stream) == 0 || stream->recording == nullptr)
+    return fail(cudaErrorInvalidValue);
+  const auto recording = std::exchange(stream->recording, nullptr);
+  if (stream->recording_void) return fail(cudaErrorStreamCaptureInvalidated);
+  *graph = new CUgraph_st(std::move(*recording));
+  rt.graphs.insert(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  BEGIN_CALL();
+  if (rt.graphs.count(graph) == 0) return fail(cudaErrorInvalidValue);
+  *executable = new CUgraphExec_st{std::make_shared<CUgraph_st>(*graph)};
+  rt.executables.insert(*executable);
+  ++rt.graphs_instantiated;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  BEGIN_CALL();
+  if (rt.graphs.erase(graph) == 0) return fail(cudaErrorInvalidValue);
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  BEGIN_CALL();
+  if (rt.executables.erase(executable) == 0) return fail(cudaErrorInvalidValue);
+  delete executable;  // what was launched goes on: it holds the work
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  BEGIN_CALL();
+  if (rt.executables.count(executable) == 0) return fail(cudaErrorInvalidValue);
+  const auto queue = queue_of(stream);
+  if (queue == nullptr || queue->device != executable->graph->device) return fail(cudaErrorInvalidResourceHandle);
+  ++rt.graphs_launched;
+  return fail(add_work(stream, [graph = executable->graph] {
+    for (const auto& work : graph->work)
+      if (const cudaError_t code = work(); code != cudaSuccess) return code;
     return cudaSuccess;
   }));
 }
@@ -473,6 +572,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   BEGIN_CALL();
+  if (const cudaError_t code = refuse_recording(stream); code != cudaSuccess) return fail(code);
   const auto queue = queue_of(stream);
   if (queue == nullptr || rt.events.count(event) == 0) return fail(cudaErrorInvalidResourceHandle);
   event->queue = queue;
@@ -545,6 +645,14 @@ std::uint64_t kernels_run() {
   const std::lock_guard lock(runtime().lock);
   return runtime().kernels;
 }
+std::uint64_t graphs_instantiated() {
+  const std::lock_guard lock(runtime().lock);
+  return runtime().graphs_instantiated;
+}
+std::uint64_t graphs_launched() {
+  const std::lock_guard lock(runtime().lock);
+  return runtime().graphs_launched;
+}
 void fail_call(cudaError_t code, unsigned after) {
   const std::lock_guard lock(runtime().lock);
   runtime().planned_failure = code;
@@ -564,22 +672,23 @@ cudaError_t launch(const char* name, const void* kernel, dim3 grid, dim3 block, 
     return fail(cudaErrorInvalidValue);
   const auto queue = queue_of(stream);
   if (queue == nullptr || queue->device != current_device) return fail(cudaErrorInvalidResourceHandle);
-  auto kernel_launch = std::make_shared<Launch>();
-  kernel_launch->name = name;
-  kernel_launch->grid = grid;
-  kernel_launch->block_size = block;
-  kernel_launch->dynamic_shared = dynamic_shared;
-  kernel_launch->body = std::move(body);
-  return fail(add_work(stream, [kernel_launch, device = queue->device]() -> cudaError_t {
+  const auto wanted = std::make_shared<Launch>();
+  wanted->name = name;
+  wanted->grid = grid;
+  wanted->block_size = block;
+  wanted->dynamic_shared = dynamic_shared;
+  wanted->body = std::move(body);
+  return fail(add_work(stream, [wanted, device = queue->device]() -> cudaError_t {
     Runtime& rt = runtime();
     ++rt.kernels;
+    Launch kernel_launch = *wanted;  // a graph runs it again
     rt.memory.open(device);
-    kernel_launch->run(rt.schedule);
+    kernel_launch.run(rt.schedule);
     rt.memory.close(device);
-    if (std::string damage = rt.memory.damage(); !kernel_launch->failed() && !damage.empty())
-      kernel_launch->report = {Report::Kind::global_bounds, "kernel '" + kernel_launch->name + "': " + damage};
-    if (!kernel_launch->failed()) return cudaSuccess;
-    keep(std::move(kernel_launch->report));
+    if (std::string damage = rt.memory.damage(); !kernel_launch.failed() && !damage.empty())
+      kernel_launch.report = {Report::Kind::global_bounds, "kernel '" + kernel_launch.name + "': " + damage};
+    if (!kernel_launch.failed()) return cudaSuccess;
+    keep(std::move(kernel_launch.report));
     return cudaErrorLaunchFailure;
   }));
 }

@@ -1,6 +1,7 @@
 #pragma once
 // The CUDA page codec as a backend of the common suite: copies jobs to device memory and back.
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -9,12 +10,17 @@
 
 namespace foreweave::test {
 
-/// A host buffer's twin in device memory: same content, same alignment modulo 64, ending where its allocation ends.
-/// Before it lie 64 bytes that must not change.
+using kernels::cuda::EncodeProgress;
+using kernels::cuda::EncodeRegion;
+
+/// A host buffer's twin in device memory: same content, same alignment modulo 64 (down to a multiple of `unit`), ending
+/// where its allocation ends, which has `room` for more. Before it lie 64 bytes that must not change.
 class DeviceTwin {
  public:
-  DeviceTwin(const void* host, std::size_t bytes, StreamHandle stream)
-      : bytes_(bytes), offset_(64 + reinterpret_cast<std::uintptr_t>(host) % 64), buffer_(offset_ + bytes) {
+  DeviceTwin(const void* host, std::size_t bytes, StreamHandle stream, std::size_t unit = 1,
+             std::size_t room = 0)
+      : offset_(64 + reinterpret_cast<std::uintptr_t>(host) % 64 / unit * unit),
+        buffer_(offset_ + std::max(bytes, room)) {
     fill_async(buffer_.data(), 0xC7, offset_, stream);
     if (bytes > 0) copy_async(data(), host, bytes, stream);
   }
@@ -32,7 +38,7 @@ class DeviceTwin {
   }
 
  private:
-  std::size_t bytes_, offset_;
+  std::size_t offset_;
   DeviceBuffer buffer_;
 };
 
@@ -41,26 +47,34 @@ class DevicePageCodec : public PageCodecBackend {
   std::uint64_t encode(const EncodeJob& job) override {
     const StreamHandle stream = this->stream();
     const std::uint64_t pages = kernels::page_count(job.bytes), bound = kernels::encode_bound(job.bytes);
+    if (pages == 0) return 0;
     DeviceTwin current(job.current, job.bytes, stream), base(job.base, job.base == nullptr ? 0 : job.bytes, stream);
-    DeviceTwin out(job.out, bound, stream);
-    DeviceBuffer entries(pages * sizeof(PageEntry)), total(sizeof(std::uint64_t));
-    DeviceBuffer scratch(kernels::cuda::encode_scratch_bytes(job.bytes));
-    EncodeJob device = job;
-    device.current = current.data();
-    device.base = job.base == nullptr ? nullptr : base.data();
-    device.out = out.data();
-    device.entries = entries.as<PageEntry>();
-    kernels::cuda::encode_pages(device, scratch.data(), total.as<std::uint64_t>(), stream);
-    std::uint64_t written = 0;
-    copy_async(&written, total.data(), sizeof written, stream);
+    DeviceTwin out(job.out, bound, stream, 8);
+    DeviceBuffer entries(pages * sizeof(PageEntry)), progress(sizeof(EncodeProgress));
+    DeviceBuffer scratch(kernels::cuda::encode_scratch_bytes(pages)), table(sizeof(EncodeRegion));
+    const EncodeRegion region{current.data(), job.base == nullptr ? nullptr : base.data(), job.bytes, 0, job.shape};
+    copy_async(table.data(), &region, sizeof region, stream);
+    kernels::cuda::encode_regions({.regions = table.as<EncodeRegion>(),
+                                   .count = 1,
+                                   .pages = pages,
+                                   .compare = job.base != nullptr,
+                                   .update_base = job.update_base,
+                                   .out = out.data(),
+                                   .out_bytes = bound,
+                                   .entries = entries.as<PageEntry>(),
+                                   .progress = progress.as<EncodeProgress>()},
+                                  scratch.data(), stream);
+    EncodeProgress done;
+    copy_async(&done, progress.data(), sizeof done, stream);
     synchronize(stream);
+    EXPECT_EQ(done.next_page, pages);
     copy_and_wait(job.entries, entries.data(), pages * sizeof(PageEntry), stream);
     if (job.base != nullptr) base.copy_back(job.base, job.bytes, stream);
     std::vector<std::byte> after(job.bytes);
     current.copy_back(after.data(), job.bytes, stream);
-    EXPECT_TRUE(job.bytes == 0 || std::memcmp(after.data(), job.current, job.bytes) == 0) << "current was changed";
+    EXPECT_TRUE(std::memcmp(after.data(), job.current, job.bytes) == 0) << "current was changed";
     out.copy_back(job.out, bound, stream);
-    return written;
+    return done.bytes;
   }
 
   DecodeResult decode(const DecodeJob& job) override {

@@ -163,6 +163,56 @@ TEST_F(CaptureCudaTest, HostAndDeviceRegionsTogether) {
   }
 }
 
+// All regions of a device are one batch, in one launch where it fits, else in several; segments lie across windows.
+TEST_F(CaptureCudaTest, ManyDeviceRegionsAreTheBytesThatHostMemoryGives) {
+  std::mt19937_64 random(7);
+  std::vector<DeviceRegionOfProgram> regions;
+  ModelRank models;
+  const auto add = [&](std::size_t bytes) {
+    models.push_back(random_region("r" + std::to_string(models.size()), bytes, bytes));
+    regions.emplace_back(models.back());
+  };
+  for (int i = 0; i < 40; ++i) add(1 + random() % 3000);
+  for (const std::size_t bytes : {3 * page_bytes, segment_bytes + 1, 2 * segment_bytes + 9999}) add(bytes);
+  CaptureEngine engine({}), host({});
+  const auto stream = Stream::create();
+  const TemporaryFolder host_folder;
+  const auto host_store = memory_store(host_folder);
+  std::vector<Bytes> memory;
+  for (auto& model : models) memory.push_back(model.content);
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    engine.add(regions[i].spec(i % 2 == 0 ? stream.handle() : nullptr));
+    host.add({.name = models[i].name, .data = memory[i].data(), .bytes = memory[i].size()});
+  }
+  for (Version version = 1; version <= 5; ++version) {
+    engine.begin(version);
+    const auto report = engine.finish(*store_);
+    host.begin(version);
+    const auto expected = host.finish(*host_store);
+    EXPECT_EQ(report.dirty_pages, expected.dirty_pages);
+    EXPECT_EQ(segment_digests(*store_, {0, version}), segment_digests(*host_store, {0, version}));
+    expect_state(Chain::open(*store_, {0, version}, nullptr), models);
+    scribble(models, random, version == 4 ? 300 : 3);
+    for (std::size_t i = 0; i < models.size(); ++i) {
+      regions[i].model = models[i];
+      regions[i].upload();
+      memory[i].assign(models[i].content.begin(), models[i].content.end());
+    }
+    if (version == 3) {  // a region goes, another stays with other memory
+      engine.remove(models[5].name);
+      host.remove(models[5].name);
+      regions[7] = DeviceRegionOfProgram(models[7]);
+      engine.add(regions[7].spec());
+      regions.erase(regions.begin() + 5);
+      models.erase(models.begin() + 5);
+      memory.erase(memory.begin() + 5);
+    }
+  }
+  engine.restore(Chain::open(*store_, {0, 5}, nullptr));
+  const auto restored = Chain::open(*store_, {0, 5}, nullptr);
+  for (std::size_t i = 0; i < regions.size(); ++i) EXPECT_TRUE(regions[i].download() == read_region(restored, i)) << i;
+}
+
 TEST_F(CaptureCudaTest, AnAbandonedOrFailedCaptureIsFollowedByAFullOne) {
   DeviceRegionOfProgram region(random_region("u", 2 * segment_bytes, 1));
   CaptureEngine engine({});
@@ -303,6 +353,45 @@ TEST_F(CaptureCudaTest, AnyCudaCallMayFailAndNothingIsLost) {
   }
   EXPECT_GT(failures, 10);
   emulator::fail_call(cudaSuccess);
+}
+
+// Captures that repeat the one before are one graph, made ready once; other memory or other regions make a new one.
+TEST_F(CaptureCudaTest, UnchangedRegionsAreCapturedByOneGraph) {
+  DeviceRegionOfProgram u(random_region("u", segment_bytes, 1)), v(random_region("v", 3 * page_bytes, 2));
+  CaptureEngine engine({});
+  engine.add(u.spec());
+  engine.add(v.spec());
+  Version version = 0;
+  const auto capture = [&] {
+    u.model.content[100 * (version + 1)] ^= std::byte{1};
+    u.upload();
+    engine.begin(++version);
+    engine.finish(*store_);
+    expect_state(Chain::open(*store_, {0, version}, nullptr), {u.model, v.model});
+  };
+  const auto instantiated = emulator::graphs_instantiated(), launched = emulator::graphs_launched();
+  capture();  // full
+  capture();  // the first delta
+  EXPECT_EQ(emulator::graphs_instantiated(), instantiated);
+  for (int i = 0; i < 4; ++i) {
+    const auto kernels = emulator::kernels_run();
+    capture();
+    EXPECT_EQ(emulator::kernels_run() - kernels, 2u) << "one encodes both regions, one brings the bytes to the host";
+  }
+  EXPECT_EQ(emulator::graphs_instantiated(), instantiated + 1);
+  EXPECT_EQ(emulator::graphs_launched(), launched + 4);
+  engine.add(u.spec());  // the same again: nothing changes
+  capture();
+  EXPECT_EQ(emulator::graphs_instantiated(), instantiated + 1);
+  EXPECT_EQ(emulator::graphs_launched(), launched + 5);
+  DeviceRegionOfProgram moved(v.model);
+  engine.add(moved.spec());
+  capture();
+  EXPECT_EQ(emulator::graphs_launched(), launched + 5) << "the old graph names memory that may be gone";
+  capture();
+  capture();
+  EXPECT_EQ(emulator::graphs_instantiated(), instantiated + 2);
+  EXPECT_EQ(emulator::graphs_launched(), launched + 7);
 }
 
 TEST_F(CaptureCudaTest, NothingStaysOnTheDevice) {

@@ -173,4 +173,35 @@ bool event_done(void* event) {
   return true;
 }
 
+// Thread local: what other threads of the program call meanwhile is theirs.
+void begin_recording(void* stream) {
+  check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal), "begin to record a graph");
+}
+
+void drop_recording(void* stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  (void)cudaStreamEndCapture(stream_of(stream), &graph);
+  if (graph != nullptr) (void)cudaGraphDestroy(graph);
+  (void)cudaGetLastError();
+}
+
+void* end_recording(void* stream) {
+  cudaGraph_t graph = nullptr;
+  if (const cudaError_t code = cudaStreamEndCapture(stream_of(stream), &graph); code != cudaSuccess) {
+    drop_recording(stream);  // should it still record
+    check(code, "record a graph");
+  }
+  cudaGraphExec_t ready = nullptr;
+  const cudaError_t code = cudaGraphInstantiate(&ready, graph, 0);
+  (void)cudaGraphDestroy(graph);
+  check(code, "make a graph ready");
+  return ready;
+}
+
+void launch_graph(void* graph, void* stream) {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream_of(stream)), "launch a graph");
+}
+
+void release_graph(void* graph) noexcept { (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
 }  // namespace foreweave::device_backend

@@ -48,6 +48,9 @@ std::uint64_t device_bytes_in_use();
 std::uint64_t device_allocations();
 /// How many kernels have run in this process.
 std::uint64_t kernels_run();
+/// How many graphs were made ready, and launched, in this process.
+std::uint64_t graphs_instantiated();
+std::uint64_t graphs_launched();
 /// The `after`-th runtime call from now on that can fail fails with `code` (0: the next one); cudaSuccess: none does.
 void fail_call(cudaError_t code, unsigned after = 0);
 
