@@ -17,6 +17,7 @@
 #include "context/hub.hpp"
 #include "context/inventory.hpp"
 #include "context/orphans.hpp"
+#include "context/redundancy.hpp"
 #include "context/status_page.hpp"
 #include "context/stores.hpp"
 #include "context/worker.hpp"
@@ -99,12 +100,13 @@ struct Context::Impl {
     faults = parse_faults(options.fault);
     if (key == nullptr && group->hub() == 0) log::info("no key: snapshots are not sealed (give key_file to seal them)");
     store = context::open_host_store(options, group->hub());
+    parity_store = context::open_parity_store(options, group->hub());
     file_store = context::open_file_store(options, group->hub());
     status = std::make_unique<context::StatusPage>(context::host_folder(options, group->hub()) / "status");
     earlier_steps = status->previous_step();
     if (!options.trace.empty()) open_trace();
     hub = std::make_unique<context::Hub>(
-        group->make_transport(options), *store,
+        group->make_transport(options), *store, parity_store.get(),
         context::HubOptions{group->hub(), to_nanoseconds(options.heartbeat), to_nanoseconds(options.suspect_after)},
         recorder.get(), [this](Version version) { on_committed(version); });
     worker = std::make_unique<context::Worker>([this] { hub->notify(); });
@@ -208,6 +210,7 @@ struct Context::Impl {
       note(*from, mine.file);
       mine.committed = std::max(mine.committed, from->committed());
     }
+    if (parity_store) mine.parity = context::parity_records(*parity_store);
     mine.failed.assign(failed_versions.begin(), failed_versions.end());
     return mine;
   }
@@ -230,6 +233,7 @@ struct Context::Impl {
     if (context::left_behind(status->joined(), active)) {
       log::info("the job went on without hub " + std::to_string(group->hub()) + ": what it held is cleared");
       store->clear();
+      if (parity_store) parity_store->clear();
       status->set_joined(active);   // nothing is what it holds, and that is right
     }
     for (const auto& orphan : orphans) {
@@ -237,7 +241,7 @@ struct Context::Impl {
       if (context::left_behind(orphan.joined, active)) {
         context::remove_orphan(options, orphan.hub);
       } else {
-        context::adopt(options, orphan.hub, *store);
+        context::adopt(options, orphan.hub, *store, parity_store.get());
       }
     }
   }
@@ -280,7 +284,10 @@ struct Context::Impl {
     }
     std::vector<std::uint32_t> nodes;
     for (const auto holder : view.hub_of_rank) nodes.push_back(by_hub.at(holder)->node);
-    view.mirrored_by = mirror::choose_partners(ranks, static_cast<int>(options.copies), nodes);
+    const auto less = context::choose_redundancy(view, options, nodes);
+    if (!less.empty() && group->hub() == view.hub_of_rank.front()) log::warning(less);
+    with_parity = !view.groups.empty();
+    first_full = 0;
 
     std::map<comm::HubId, Bytes> addresses;
     steps_when_lost = 0;
@@ -404,6 +411,10 @@ struct Context::Impl {
     worker->rethrow();
     look_for_deaths();
     strike(0, version);
+    if (with_parity) {
+      if (first_full == 0) first_full = version;
+      if (context::full_is_due(first_full, version, options.max_chain)) capture->forget();
+    }
     capture->begin(version);
     newest = version;
     const auto blocked = monotonic_now() - begin;
@@ -456,6 +467,13 @@ struct Context::Impl {
     const auto kept = static_cast<std::size_t>(options.keep);
     for (const auto& [held, list] : versions) {
       const auto oldest = list.size() > kept ? list[list.size() - 1 - kept] : list.front();
+      if (with_parity && &tier == store.get()) {
+        // Others' snapshots are rebuilt from this file as it is: it is not folded, and goes when the group's all go.
+        if (held != rank) continue;
+        const auto from = context::needed_from(first_full, oldest, options.max_chain);
+        for (auto* one : {store.get(), parity_store.get()}) context::erase_below(*one, from);
+        continue;
+      }
       try {
         retain(tier, held, oldest, static_cast<std::size_t>(options.max_chain), key);
       } catch (const Error& error) {
@@ -528,6 +546,7 @@ struct Context::Impl {
       if (problems.empty()) {
         restored_to(target, source, bytes);
         newest = std::max(newest_listed, target);
+        first_full = 0;
         must_restore = false;
         status->set_step(steps);
         // What was newer is left behind, and what other ranks wrote too: the state is the newest from here on.
@@ -596,6 +615,7 @@ struct Context::Impl {
         return read(*store);
       });
     }
+    rebuild(id, all, outcome, attempt, read);
     for (const auto& from : context::visible_file_stores(options, group->hub())) {
       if (!outcome.ok && from->open(id)) attempt(from->name(), [&] { return read(*from); });
     }
@@ -688,6 +708,28 @@ struct Context::Impl {
       if (const auto taken = attempt(from->name(), [&] { return read(*from); })) return *taken;
     }
     throw Error(ErrorCategory::format, "restore " + to_string(id), "no copy can be read" + problems);
+  }
+
+  /// From parity: a block that turns out to be gone or damaged is replaced by another, as long as there are others.
+  template <class Attempt, class Read>
+  void rebuild(SnapshotId id, const std::vector<Inventory>& all, const Outcome& outcome, Attempt& attempt, Read& read) {
+    for (std::set<comm::HubId> without; !outcome.ok && !outcome.fatal;) {
+      const auto plans = context::plan_rebuild(all, id, without);
+      if (!plans) return;
+      std::string hubs;
+      for (const auto& source : plans->back().sources) hubs += (hubs.empty() ? "" : ", ") + std::to_string(source.hub);
+      std::optional<comm::HubId> blamed;
+      attempt("parity (" + options.redundancy + "), blocks of hubs " + hubs, [&] {
+        for (const auto& plan : *plans) {
+          blamed = hub->rebuild(plan, [&] { look_for_deaths(); }, to_nanoseconds(options.commit_wait));
+          if (!blamed) continue;
+          throw Error(ErrorCategory::absent, "rebuild " + to_string(plan.id),
+                      "the block of hub " + std::to_string(*blamed) + " could not be used");
+        }
+        return read(*store);
+      });
+      if (!blamed || !without.insert(*blamed).second) return;
+    }
   }
 
   void restored_to(Version version, const std::string& source, std::uint64_t bytes) {
@@ -825,7 +867,7 @@ struct Context::Impl {
   std::unique_ptr<Group> group;
   std::shared_ptr<const Key> key;
   std::vector<FaultPlan> faults;
-  std::unique_ptr<Store> store, file_store;
+  std::unique_ptr<Store> store, parity_store, file_store;
   std::unique_ptr<context::StatusPage> status;
   std::unique_ptr<trace::Recorder> recorder;
   std::unique_ptr<CaptureEngine> capture;
@@ -842,6 +884,8 @@ struct Context::Impl {
   std::uint64_t earlier_steps = 0;   // of the process before this one, until something was restored
   Version newest = 0, newest_listed = 0, formed_committed = 0;
   std::set<Version> failed_versions;
+  bool with_parity = false;                // of parity groups, not of copies; set while the worker is idle
+  std::atomic<Version> first_full{0};      // the first version since the last restore, full on all ranks; 0: none yet
   bool must_restore = false;
   Nanoseconds progress_shown = 0;
   bool trace_trouble = false;   // said already

@@ -6,14 +6,14 @@
 
 namespace foreweave::context {
 
-Hub::Hub(std::unique_ptr<comm::Transport> transport, Store& store, const HubOptions& options,
+Hub::Hub(std::unique_ptr<comm::Transport> transport, Store& store, Store* parity, const HubOptions& options,
          trace::Recorder* recorder, std::function<void(Version)> committed)
     : self_(options.self),
       recorder_(recorder),
       on_committed_(std::move(committed)),
       address_(transport->address()),
       membership_({options.self, options.heartbeat_every, options.suspect_after}),
-      protocol_(mirror::MirrorOptions{.self = options.self, .rank = std::nullopt}, store, *this),
+      protocol_(mirror::MirrorOptions{.self = options.self, .rank = std::nullopt}, store, *this, parity),
       committed_(store.committed()),
       engine_(std::make_unique<comm::Engine>(std::move(transport), static_cast<comm::EngineHandler&>(*this),
                                               comm::EngineOptions{}, &clock_)) {
@@ -85,6 +85,26 @@ bool Hub::fetch(comm::HubId from, SnapshotId id, const std::function<void()>& wh
       if (fetch_->outcome) return *fetch_->outcome;
     }
     if (clock_.now() > until) return false;
+    rethrow();
+    while_waiting();
+    wait_for_change(10'000'000);
+  }
+}
+
+std::optional<comm::HubId> Hub::rebuild(const mirror::RebuildPlan& plan, const std::function<void()>& while_waiting,
+                                        Nanoseconds patience) {
+  {
+    const std::lock_guard lock(mutex_);
+    rebuild_ = Rebuild{plan.id, false, std::nullopt};
+  }
+  engine_->call([&] { protocol_.rebuild(plan, clock_.now()); });
+  const auto until = clock_.now() + patience;
+  for (;;) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (rebuild_->over) return rebuild_->blamed;
+    }
+    if (clock_.now() > until) return self_;
     rethrow();
     while_waiting();
     wait_for_change(10'000'000);
@@ -189,10 +209,12 @@ std::uint64_t Hub::pending_bytes(comm::HubId to) const { return engine_->pending
 
 void Hub::notice(const mirror::MirrorEvent& event) {
   using Kind = mirror::MirrorEvent::Kind;
-  const bool transfer = event.kind == Kind::sent || event.kind == Kind::received || event.kind == Kind::refused;
+  const bool transfer = event.kind == Kind::sent || event.kind == Kind::received || event.kind == Kind::refused ||
+                        event.kind == Kind::rebuilt;
   if (transfer && recorder_ != nullptr) {
     recorder_->add(trace::TransferRecord{event.begin, event.end, event.id.rank, event.id.version, event.peer,
-                                         event.kind != Kind::received, event.kind != Kind::refused, event.bytes});
+                                         event.kind == Kind::sent || event.kind == Kind::refused,
+                                         event.kind != Kind::refused, event.bytes});
   }
   if (event.kind == Kind::committed) {
     const auto version = protocol_.committed();
@@ -207,6 +229,13 @@ void Hub::notice(const mirror::MirrorEvent& event) {
   if (event.kind == Kind::fetched || event.kind == Kind::failed) {
     const std::lock_guard lock(mutex_);
     if (fetch_ && fetch_->id == event.id && fetch_->from == event.peer) fetch_->outcome = event.kind == Kind::fetched;
+  }
+  if (event.kind == Kind::rebuilt || event.kind == Kind::rebuild_failed) {
+    const std::lock_guard lock(mutex_);
+    if (rebuild_ && rebuild_->id == event.id) {
+      rebuild_->over = true;
+      if (event.kind == Kind::rebuild_failed) rebuild_->blamed = event.peer;
+    }
   }
   if (!event.note.empty()) log::debug(to_string(event.id) + ": " + event.note);
   notify();

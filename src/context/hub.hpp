@@ -27,10 +27,11 @@ struct HubOptions {
 /// All public calls are made from other threads than the progress thread, and are thread safe.
 class Hub final : comm::EngineHandler, mirror::Outbox {
  public:
-  /// @param recorder may be null; must outlive the hub, as the store must.
+  /// @param parity may be null without parity groups
+  /// @param recorder may be null; must outlive the hub, as the stores must.
   /// @param committed is called on the progress thread when a version was committed; it must not block.
-  Hub(std::unique_ptr<comm::Transport> transport, Store& store, const HubOptions& options, trace::Recorder* recorder,
-      std::function<void(Version)> committed);
+  Hub(std::unique_ptr<comm::Transport> transport, Store& store, Store* parity, const HubOptions& options,
+      trace::Recorder* recorder, std::function<void(Version)> committed);
   ~Hub() override;
 
   const Bytes& address() const { return address_; }
@@ -43,6 +44,11 @@ class Hub final : comm::EngineHandler, mirror::Outbox {
   void publish(Version version);
   /// Brings a rank's chain from another hub into the own store. False: it was not there, or the time was over.
   bool fetch(comm::HubId from, SnapshotId id, const std::function<void()>& while_waiting, Nanoseconds patience);
+
+  /// Computes a snapshot into the own store. Empty when it is there; else the hub whose block is missing or not right,
+  /// or this one.
+  std::optional<comm::HubId> rebuild(const mirror::RebuildPlan& plan, const std::function<void()>& while_waiting,
+                                     Nanoseconds patience);
 
   Version committed() const { return committed_.load(); }
   bool settled();
@@ -92,6 +98,8 @@ class Hub final : comm::EngineHandler, mirror::Outbox {
   std::optional<std::string> lost_;
   struct Fetch { comm::HubId from; SnapshotId id; std::optional<bool> outcome; };
   std::optional<Fetch> fetch_;
+  struct Rebuild { SnapshotId id; bool over = false; std::optional<comm::HubId> blamed; };
+  std::optional<Rebuild> rebuild_;
 
   std::unique_ptr<comm::Engine> engine_;   // last: its thread ends first
 };

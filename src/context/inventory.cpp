@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "context/redundancy.hpp"
+
 namespace foreweave::context {
 namespace {
 using Held = std::map<Rank, std::vector<Version>>;
@@ -45,6 +47,12 @@ Bytes Inventory::encode() const {
   out.put_bytes(address);
   put_versions(out, host);
   put_versions(out, file);
+  out.put(static_cast<std::uint32_t>(parity.size()));
+  for (const auto& record : parity) {
+    const auto bytes = record.encode();
+    out.put(static_cast<std::uint32_t>(bytes.size()));
+    out.put_bytes(bytes);
+  }
   put_versions(out, {{rank, failed}});
   return out.take();
 }
@@ -68,6 +76,9 @@ Inventory Inventory::decode(ByteView bytes) {
   result.address.assign(address.begin(), address.end());
   result.host = get_versions(in);
   result.file = get_versions(in);
+  for (auto count = in.get<std::uint32_t>(); count > 0; --count) {
+    result.parity.push_back(ParityRecord::decode(in.get_bytes(in.get<std::uint32_t>())));
+  }
   result.failed = get_versions(in)[result.rank];
   in.expect_end();
   return result;
@@ -90,6 +101,15 @@ std::vector<Version> common_versions(const std::vector<Inventory>& inventories) 
     for (const auto* held : {&inventory.host, &inventory.file}) {
       for (const auto& [rank, versions] : *held) {
         for (const auto version : versions) holders[version].insert(rank);
+      }
+    }
+  }
+  for (const auto& inventory : inventories) {
+    for (const auto& record : inventory.parity) {
+      for (const auto& member : record.members) {
+        const SnapshotId id{member.rank, record.version};
+        if (holders[id.version].contains(id.rank) || !plan_rebuild(inventories, id)) continue;
+        holders[id.version].insert(id.rank);
       }
     }
   }

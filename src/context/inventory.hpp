@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "foreweave/comm/transport.hpp"
+#include "foreweave/state/parity.hpp"
 #include "foreweave/state/types.hpp"
 
 namespace foreweave::context {
@@ -23,6 +24,7 @@ struct Inventory {
   std::map<Version, Rank> ranks_of;                    ///< how many ranks the job had that wrote a version held here
   Bytes address;                                       ///< of the hub's transport
   std::map<Rank, std::vector<Version>> host, file;     ///< complete versions by rank, ascending
+  std::vector<ParityRecord> parity;                    ///< parity blocks in the host tier
   std::vector<Version> failed;                         ///< of the own rank: could not be restored from anywhere
 
   Bytes encode() const;
@@ -32,7 +34,8 @@ struct Inventory {
 /// How many ranks the job had that wrote `version`; 0: nobody knows, or the hubs do not agree.
 Rank ranks_of(const std::vector<Inventory>& inventories, Version version);
 
-/// The versions that stand complete somewhere, for every rank of the job that wrote them, and did not fail; ascending.
+/// The versions that stand complete somewhere, or can be computed, for every rank of the job that wrote them, and did not
+/// fail; ascending.
 std::vector<Version> common_versions(const std::vector<Inventory>& inventories);
 
 }  // namespace foreweave::context

@@ -242,7 +242,19 @@ std::vector<Row> make_table() {
   t.push_back(count_row<std::uint64_t>("file_every", &Options::file_every, 1, u64_max,
                                        "every n-th committed version goes to the file tier"));
   t.push_back(bytes_row("host_budget", &Options::host_budget, "limit of the host tier of one process; 0: none"));
-  t.push_back(count_row<std::uint32_t>("copies", &Options::copies, 0, 8, "copies of each snapshot on partner hubs"));
+  t.push_back(text_row("redundancy", "kind", &Options::redundancy,
+                       "copies, or rs:K+M with K from 1 to 128 and M from 1 to 16, as in rs:4+2",
+                       "whole copies on partners (how many: copies), or M parity blocks for each group of K ranks",
+                       [](std::string_view text) {
+                         try {
+                           (void)parse_redundancy(text);
+                           return true;
+                         } catch (const Error&) {
+                           return false;
+                         }
+                       }));
+  t.push_back(count_row<std::uint32_t>("copies", &Options::copies, 0, 8,
+                                       "copies of each snapshot on partner hubs, with redundancy=copies"));
   t.push_back(count_row<std::uint32_t>("max_chain", &Options::max_chain, 1, 1024,
                                        "links of a delta chain before it is folded, or a full snapshot taken instead"));
   t.push_back(count_row<std::uint32_t>("keep", &Options::keep, 1, 1u << 20,
@@ -566,6 +578,17 @@ std::string Options::get(std::string_view name) const {
     if (entry.name == name) return entry.value;
   }
   refuse_unknown(name, "program");
+}
+
+Redundancy parse_redundancy(std::string_view text) {
+  if (text == "copies") return {};
+  const auto plus = text.find('+');
+  if (text.starts_with("rs:") && plus != std::string_view::npos) {
+    const auto data = parse_number<int>(text.substr(3, plus - 3)), parity = parse_number<int>(text.substr(plus + 1));
+    if (data && parity && *data >= 1 && *data <= 128 && *parity >= 1 && *parity <= 16) return {true, *data, *parity};
+  }
+  throw Error(ErrorCategory::argument, "redundancy '" + std::string(text) + "'",
+              "is neither copies nor rs:K+M with K from 1 to 128 and M from 1 to 16");
 }
 
 std::vector<FaultPlan> parse_faults(std::string_view text) {

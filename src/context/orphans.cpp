@@ -40,13 +40,16 @@ std::vector<Orphan> find_orphans(const Options& options, const std::vector<comm:
   return orphans;
 }
 
-void adopt(const Options& options, comm::HubId orphan, Store& to) {
+void adopt(const Options& options, comm::HubId orphan, Store& to, Store* parity) {
   const auto from = open_host_store(options, orphan);
   // From every rank's newest: a chain that is here already, wholly or in part, is not copied again.
   std::map<Rank, std::vector<Version>> versions;
   for (const auto& stored : from->list()) versions[stored.id.rank].push_back(stored.id.version);
   for (const auto& [rank, held] : versions) {
     for (auto version = held.rbegin(); version != held.rend(); ++version) copy_chain(*from, to, {rank, *version});
+  }
+  if (const auto blocks = parity == nullptr ? nullptr : open_parity_store(options, orphan)) {
+    for (const auto& stored : blocks->list()) copy_chain(*blocks, *parity, stored.id);
   }
   if (from->committed() > to.committed()) to.set_committed(from->committed());
   log::info("hub " + std::to_string(orphan) + " is not in this start of the job: what it held is taken over");

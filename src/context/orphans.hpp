@@ -20,8 +20,8 @@ struct Orphan {
 std::vector<Orphan> find_orphans(const Options& options, const std::vector<comm::HubId>& living);
 
 /// Copies what the orphan holds, and `to` does not, into `to`; the newest committed version is kept in mind too. Then
-/// the orphan's folder goes. Killed half way, the next start does it again.
-void adopt(const Options& options, comm::HubId orphan, Store& to);
+/// the orphan's folder goes. Killed half way, the next start does it again. Its parity blocks go into `parity`, if any.
+void adopt(const Options& options, comm::HubId orphan, Store& to, Store* parity);
 
 /// The folder and all in it.
 void remove_orphan(const Options& options, comm::HubId orphan);

@@ -19,6 +19,12 @@ std::unique_ptr<Store> open_host_store(const Options& options, comm::HubId hub) 
   return make_directory_store({host_folder(options, hub), Durability::memory, options.host_budget});
 }
 
+std::unique_ptr<Store> open_parity_store(const Options& options, comm::HubId hub) {
+  const auto folder = host_folder(options, hub) / "parity";
+  if (!parse_redundancy(options.redundancy).groups && !std::filesystem::exists(folder)) return nullptr;
+  return make_directory_store({folder, Durability::memory, options.host_budget});
+}
+
 std::unique_ptr<Store> open_file_store(const Options& options, comm::HubId hub) {
   if (options.file_store.empty()) return nullptr;
   return make_directory_store({hub_folder(options.file_store, options, hub), Durability::disk, 0});

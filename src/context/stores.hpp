@@ -13,6 +13,9 @@ namespace foreweave::context {
 
 std::filesystem::path host_folder(const Options& options, comm::HubId hub);
 std::unique_ptr<Store> open_host_store(const Options& options, comm::HubId hub);
+/// Where parity blocks for others stand: beside the snapshots, bounded by host_budget for itself. Null where there is
+/// none and is to be none: redundancy=copies.
+std::unique_ptr<Store> open_parity_store(const Options& options, comm::HubId hub);
 
 /// The own file tier; null where Options::file_store is empty.
 std::unique_ptr<Store> open_file_store(const Options& options, comm::HubId hub);

@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "foreweave/comm/transport.hpp"
+
 namespace foreweave::mirror {
 namespace {
 constexpr std::size_t max_text = 1000;
@@ -173,6 +175,90 @@ Fetch Fetch::decode(ByteView body) {
   fetch.id = get_id(reader);
   reader.expect_end();
   return fetch;
+}
+
+Bytes ParityOffer::encode() const {
+  ByteWriter writer;
+  put(writer, id);
+  writer.put(base);
+  writer.put(bytes);
+  return writer.take();
+}
+
+ParityOffer ParityOffer::decode(ByteView body) {
+  ByteReader reader(body, "parity_offer");
+  ParityOffer offer;
+  offer.id = get_id(reader);
+  offer.base = reader.get<Version>();
+  offer.bytes = reader.get<std::uint64_t>();
+  reader.expect_end();
+  if (offer.id.version == 0 || offer.base >= offer.id.version) {
+    throw Error(ErrorCategory::format, "read parity_offer",
+                to_string(offer.id) + " cannot be a delta against version " + std::to_string(offer.base));
+  }
+  return offer;
+}
+
+Bytes ParityStored::encode() const {
+  ByteWriter writer;
+  put(writer, id);
+  return writer.take();
+}
+
+ParityStored ParityStored::decode(ByteView body) {
+  ByteReader reader(body, "parity_stored");
+  const ParityStored stored{get_id(reader)};
+  reader.expect_end();
+  return stored;
+}
+
+Bytes BlockFetch::encode() const {
+  ByteWriter writer;
+  writer.put(number);
+  writer.put(source);
+  writer.put(static_cast<std::uint8_t>(parity));
+  put(writer, id);
+  writer.put(whole);
+  writer.put(offset);
+  writer.put(bytes);
+  return writer.take();
+}
+
+BlockFetch BlockFetch::decode(ByteView body) {
+  ByteReader reader(body, "block_fetch");
+  BlockFetch fetch;
+  fetch.number = reader.get<std::uint64_t>();
+  fetch.source = reader.get<std::uint32_t>();
+  fetch.parity = reader.get<std::uint8_t>() != 0;
+  fetch.id = get_id(reader);
+  fetch.whole = reader.get<std::uint64_t>();
+  fetch.offset = reader.get<std::uint64_t>();
+  fetch.bytes = reader.get<std::uint32_t>();
+  reader.expect_end();
+  if (fetch.offset > fetch.whole || fetch.bytes > fetch.whole - fetch.offset || fetch.bytes > comm::max_payload_bytes) {
+    throw Error(ErrorCategory::format, "read block_fetch",
+                std::to_string(fetch.bytes) + " bytes from " + std::to_string(fetch.offset) + " on cannot be had of " +
+                    std::to_string(fetch.whole));
+  }
+  return fetch;
+}
+
+Bytes BlockPiece::encode() const {
+  ByteWriter writer;
+  writer.put(number);
+  writer.put(source);
+  writer.put(offset);
+  return writer.take();
+}
+
+BlockPiece BlockPiece::decode(ByteView body) {
+  ByteReader reader(body, "block");
+  BlockPiece piece;
+  piece.number = reader.get<std::uint64_t>();
+  piece.source = reader.get<std::uint32_t>();
+  piece.offset = reader.get<std::uint64_t>();
+  reader.expect_end();
+  return piece;
 }
 
 }  // namespace foreweave::mirror

@@ -89,4 +89,39 @@ struct Fetch {
   static Fetch decode(ByteView body);
 };
 
+struct ParityOffer {
+  SnapshotId id;
+  Version base = 0;
+  std::uint64_t bytes = 0;
+  Bytes encode() const;
+  static ParityOffer decode(ByteView body);
+};
+
+struct ParityStored {
+  SnapshotId id;  ///< the member's snapshot
+  Bytes encode() const;
+  static ParityStored decode(ByteView body);
+};
+
+struct BlockFetch {
+  std::uint64_t number = 0;  ///< of the sum at the asking hub that it is for
+  std::uint32_t source = 0;  ///< which of its blocks
+  bool parity = false;       ///< out of the parity blocks, under their id; else a rank's snapshot
+  SnapshotId id;
+  std::uint64_t whole = 0;   ///< bytes that the whole block must have; another one is none
+  std::uint64_t offset = 0;
+  std::uint32_t bytes = 0;
+  Bytes encode() const;
+  static BlockFetch decode(ByteView body);
+};
+
+/// Body of "block" and of "block_absent".
+struct BlockPiece {
+  std::uint64_t number = 0;
+  std::uint32_t source = 0;
+  std::uint64_t offset = 0;
+  Bytes encode() const;
+  static BlockPiece decode(ByteView body);
+};
+
 }  // namespace foreweave::mirror

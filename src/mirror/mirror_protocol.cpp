@@ -5,11 +5,15 @@
 
 #include "foreweave/core/error.hpp"
 #include "foreweave/state/chain.hpp"
+#include "mirror/block_server.hpp"
+#include "mirror/block_sums.hpp"
 #include "mirror/bodies.hpp"
 #include "mirror/fetches.hpp"
 #include "mirror/incoming.hpp"
 #include "mirror/ledger.hpp"
 #include "mirror/outgoing.hpp"
+#include "mirror/parity_keeper.hpp"
+#include "mirror/parity_offers.hpp"
 
 namespace foreweave::mirror {
 
@@ -17,10 +21,15 @@ using comm::Frame;
 using comm::FrameType;
 
 struct MirrorProtocol::State {
-  State(MirrorOptions given, Store& to_store, Outbox& to_outbox)
+  State(MirrorOptions given, Store& to_store, Outbox& to_outbox, Store* to_parity)
       : options(given),
         store(to_store),
+        parity(to_parity),
         outbox(to_outbox),
+        server(options, store, parity, outbox),
+        sums(options, server, outbox),
+        keeper(parity, outbox, sums),
+        offers(options, outbox, [this](HubId to, SnapshotId id, Nanoseconds now) { mirrored(to, id, now); }),
         fetches(options, outbox),
         outgoing(options, store, outbox, [this](HubId to, SnapshotId id, Nanoseconds now) { mirrored(to, id, now); }),
         incoming(
@@ -37,7 +46,7 @@ struct MirrorProtocol::State {
   HubId hub(Rank rank) const { return view.hub_of_rank[static_cast<std::size_t>(rank)]; }
   bool known(Rank rank) const { return rank >= 0 && static_cast<std::size_t>(rank) < view.hub_of_rank.size(); }
   bool mirrored_here(Rank rank) const {
-    if (!options.rank || !known(rank)) return false;
+    if (!options.rank || !known(rank) || !view.groups.empty()) return false;
     const auto& holders = view.mirrored_by[static_cast<std::size_t>(rank)];
     return std::find(holders.begin(), holders.end(), *options.rank) != holders.end();
   }
@@ -73,8 +82,13 @@ struct MirrorProtocol::State {
 
   MirrorOptions options;
   Store& store;
+  Store* parity;
   Outbox& outbox;
   View view;
+  BlockServer server;
+  BlockSums sums;
+  ParityKeeper keeper;
+  ParityOffers offers;
   Fetches fetches;
   Outgoing outgoing;
   Incoming incoming;
@@ -88,14 +102,14 @@ struct MirrorProtocol::State {
   Nanoseconds now = 0;  // of the last call that told the time
 };
 
-MirrorProtocol::MirrorProtocol(MirrorOptions options, Store& store, Outbox& outbox) {
+MirrorProtocol::MirrorProtocol(MirrorOptions options, Store& store, Outbox& outbox, Store* parity) {
   if (options.chunk_bytes == 0 || options.chunk_bytes > comm::max_payload_bytes || options.window_bytes == 0 ||
       options.retry_after <= 0) {
     throw Error(ErrorCategory::argument, "mirror protocol of hub " + std::to_string(options.self),
                 "chunk_bytes must be 1 to " + std::to_string(comm::max_payload_bytes) +
                     ", window_bytes and retry_after above 0");
   }
-  state_ = std::make_unique<State>(options, store, outbox);
+  state_ = std::make_unique<State>(options, store, outbox, parity);
 }
 
 MirrorProtocol::~MirrorProtocol() = default;
@@ -124,17 +138,27 @@ void MirrorProtocol::begin(const View& view, std::optional<Rank> rank, Nanosecon
   const auto inside = [&](Rank r) { return r >= 0 && static_cast<std::size_t>(r) < ranks; };
   bool sound = ranks > 0 && view.mirrored_by.size() == ranks && (!rank || inside(*rank));
   for (const auto& holders : view.mirrored_by) sound = sound && std::all_of(holders.begin(), holders.end(), inside);
+  for (const auto& group : view.groups) {
+    sound = sound && s.parity != nullptr && !group.members.empty();
+    for (const auto* some : {&group.members, &group.holders}) {
+      sound = sound && std::all_of(some->begin(), some->end(), inside);
+    }
+  }
   if (!sound || (rank && view.hub_of_rank[static_cast<std::size_t>(*rank)] != s.options.self)) {
     throw Error(
         ErrorCategory::argument, operation,
         "the view does not fit together: hub_of_rank and mirrored_by need one entry for each rank, mirrors must "
-        "be ranks, and this hub's rank must be its own");
+        "be ranks, this hub's rank must be its own, and groups need a store for parity");
   }
   s.void_all();  // before erasing: unfinished writes go first
   // What can fail comes before the view changes: begin can then be called again.
-  for (const auto& snapshot : s.store.list()) {
-    if (snapshot.id.version > view.committed) s.store.erase(snapshot.id);
+  for (auto* store : {&s.store, s.parity}) {
+    if (store == nullptr) continue;
+    for (const auto& snapshot : store->list()) {
+      if (snapshot.id.version > view.committed) store->erase(snapshot.id);
+    }
   }
+  s.keeper.begin(view, rank);
   if (view.committed > s.committed) {
     s.store.set_committed(view.committed);
     s.committed = view.committed;
@@ -151,7 +175,15 @@ void MirrorProtocol::begin(const View& view, std::optional<Rank> rank, Nanosecon
 void MirrorProtocol::State::protect(Nanoseconds at) {
   const SnapshotId id{own(), view.committed};
   if (!options.rank || view.committed == 0 || !holds(store, id)) return;  // absent: it will be fetched first
-  for (const auto partner : partners()) outgoing.mirror(partner, id, true, at);
+  if (view.groups.empty()) {
+    for (const auto partner : partners()) outgoing.mirror(partner, id, true, at);
+    return;
+  }
+  // Parity of a version needs every member's, also of those whose own chain is shorter.
+  for (const auto& snapshot : store.list()) {
+    if (snapshot.id.rank != own() || snapshot.id.version > view.committed) continue;
+    for (const auto holder : partners()) offers.offer(holder, {snapshot.id, snapshot.base, snapshot.bytes}, at);
+  }
 }
 
 void MirrorProtocol::suspend() {
@@ -163,6 +195,10 @@ void MirrorProtocol::State::void_all() {
   outgoing.clear();
   incoming.clear();
   fetches.clear();
+  keeper.clear();
+  sums.clear();
+  server.clear();
+  offers.clear();
   waiting_for.clear();
   published.clear();
   stored.clear();
@@ -181,7 +217,9 @@ void MirrorProtocol::publish(Version version, Nanoseconds now) {
     throw Error(ErrorCategory::argument, operation,
                 "version " + std::to_string(s.committed) + " is committed already; versions only grow");
   }
-  if (!holds(s.store, id)) throw Error(ErrorCategory::absent, operation, "it is not in " + s.store.name());
+  const auto all = s.store.list();
+  const auto stored = std::find_if(all.begin(), all.end(), [&](const StoredSnapshot& one) { return one.id == id; });
+  if (stored == all.end()) throw Error(ErrorCategory::absent, operation, "it is not in " + s.store.name());
   if (s.published.contains(version)) return;
   s.published[version] = now;
   const auto partners = s.partners();
@@ -190,7 +228,13 @@ void MirrorProtocol::publish(Version version, Nanoseconds now) {
     return;
   }
   s.waiting_for[version] = partners;
-  for (const auto partner : partners) s.outgoing.mirror(partner, id, false, now);
+  for (const auto partner : partners) {
+    if (s.view.groups.empty()) {
+      s.outgoing.mirror(partner, id, false, now);
+    } else {
+      s.offers.offer(partner, {id, stored->base, stored->bytes}, now);
+    }
+  }
 }
 
 void MirrorProtocol::fetch(HubId from, SnapshotId id, Nanoseconds now) {
@@ -206,6 +250,49 @@ void MirrorProtocol::fetch(HubId from, SnapshotId id, Nanoseconds now) {
   } else {
     s.trouble(id, "it is not in the own store", now);
   }
+}
+
+void MirrorProtocol::rebuild(const RebuildPlan& plan, Nanoseconds now) {
+  auto& s = *state_;
+  s.now = now;
+  const auto operation = "rebuild " + to_string(plan.id);
+  if (!s.takes_part()) throw Error(ErrorCategory::state, operation, "this hub is in no epoch; call begin first");
+  std::vector<BlockSumJob::Source> sources;
+  std::vector<int> from;
+  std::uint64_t longest = plan.bytes;
+  for (const auto& source : plan.sources) {
+    sources.push_back({source.hub, source.parity, source.id, source.bytes, source.content});
+    from.push_back(source.block);
+    longest = std::max(longest, source.bytes);
+  }
+  const int wanted[] = {plan.block};
+  struct Made {
+    std::unique_ptr<SnapshotWriter> writer;
+    StreamDigest digest;
+  };
+  auto made = std::make_shared<Made>();
+  made->writer = s.store.create(plan.id);
+  const auto note = "from " + std::to_string(plan.sources.size()) + " blocks";
+  s.sums.start({std::move(sources), ErasureCode(plan.data, plan.parity).sum(wanted, from), longest,
+                [made, bytes = plan.bytes](ByteView piece) {   // the sources may be longer than what is rebuilt
+                  const auto left = bytes - made->writer->written();
+                  const auto part = piece.first(std::min<std::uint64_t>(piece.size(), left));
+                  made->writer->append(part);
+                  made->digest.update(part);
+                },
+                [&s, made, plan, note, now](const std::vector<Digest128>&, Nanoseconds at) {
+                  if (made->digest.value() != plan.content) {
+                    throw Error(ErrorCategory::format, "rebuild " + to_string(plan.id), "it does not match its digest");
+                  }
+                  made->writer->commit(plan.base);
+                  s.outbox.notice({MirrorEvent::Kind::rebuilt, plan.id, s.options.self, plan.bytes, now, at, note});
+                  if (plan.id == SnapshotId{s.own(), s.view.committed}) s.protect(at);
+                },
+                [&s, plan, now](std::optional<std::size_t> source, const std::string& why, Nanoseconds at) {
+                  const auto blamed = source ? plan.sources[*source].hub : s.options.self;
+                  s.outbox.notice({MirrorEvent::Kind::rebuild_failed, plan.id, blamed, 0, now, at, why});
+                }},
+               now);
 }
 
 void MirrorProtocol::State::arrived(HubId from, SnapshotId id, Nanoseconds at) {
@@ -279,6 +366,9 @@ bool MirrorProtocol::State::advance(Version version, Nanoseconds at) {
   waiting_for.erase(waiting_for.begin(), waiting_for.upper_bound(version));
   published.erase(published.begin(), published.upper_bound(version));
   stored.erase(stored.begin(), stored.upper_bound(version));
+  offers.forget(version);
+  keeper.committed(version);
+  server.clear();  // whoever read it has it; what is held open here could not be freed
   if (first) drop_strangers(at);  // before the notice: whoever keeps house on it finds nothing that is about to go
   outbox.notice({MirrorEvent::Kind::committed, {own(), version}, options.self, 0, begun, at, ""});
   return true;
@@ -295,6 +385,11 @@ void MirrorProtocol::State::drop_strangers(Nanoseconds at) {
     } catch (const Error& error) {
       trouble(snapshot.id, error.what(), at);
     }
+  }
+  try {
+    keeper.drop_strangers();
+  } catch (const Error& error) {
+    trouble({own(), committed}, error.what(), at);
   }
 }
 
@@ -342,6 +437,23 @@ void MirrorProtocol::State::dispatch(const Frame& frame, Nanoseconds at) {
     case FrameType::fetch_absent:
       fetches.on_absent(from, Fetch::decode(frame.body), at);
       break;
+    case FrameType::parity_offer:
+      keeper.on_offer(from, ParityOffer::decode(frame.body), at);
+      break;
+    case FrameType::parity_stored: {
+      const auto told = ParityStored::decode(frame.body);
+      if (told.id.rank == own()) offers.on_stored(from, told, at);
+      break;
+    }
+    case FrameType::block_fetch:
+      server.on_fetch(from, BlockFetch::decode(frame.body));
+      break;
+    case FrameType::block:
+      sums.on_block(from, BlockPiece::decode(frame.body), frame.payload, at);
+      break;
+    case FrameType::block_absent:
+      sums.on_absent(from, BlockPiece::decode(frame.body), at);
+      break;
     case FrameType::heartbeat:
     case FrameType::goodbye:
       break;  // the membership's
@@ -353,6 +465,7 @@ void MirrorProtocol::peer_lost(HubId peer) {
   s.incoming.peer_lost(peer);
   s.outgoing.peer_lost(peer, s.now);
   s.fetches.peer_lost(peer, s.now);
+  s.sums.peer_lost(peer, s.now);
 }
 
 void MirrorProtocol::tick(Nanoseconds now) {
@@ -361,6 +474,8 @@ void MirrorProtocol::tick(Nanoseconds now) {
   if (!s.takes_part()) return;
   s.outgoing.tick(now);
   s.fetches.tick(now);
+  s.sums.tick(now);
+  s.offers.tick(now);
   if (!s.stored.empty() && now - s.reported >= s.report_patience) {
     s.report_patience = std::min(s.report_patience * 2, s.options.retry_after);
     s.report(now);
@@ -370,7 +485,8 @@ void MirrorProtocol::tick(Nanoseconds now) {
 Version MirrorProtocol::committed() const { return state_->committed; }
 
 bool MirrorProtocol::settled() const {
-  return state_->waiting_for.empty() && state_->stored.empty() && !state_->outgoing.mirrors_pending();
+  return state_->waiting_for.empty() && state_->stored.empty() && !state_->outgoing.mirrors_pending() &&
+         !state_->offers.pending();
 }
 
 std::uint64_t MirrorProtocol::bytes_sent() const { return state_->outgoing.bytes_sent(); }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "foreweave/core/error.hpp"
+#include "foreweave/state/parity.hpp"
 #include "foreweave/trace/reader.hpp"
 #include "tools/commands.hpp"
 #include "tools/json.hpp"
@@ -24,9 +25,46 @@ std::optional<PackedSize> packed_size(const PackedStore& store, const StoredSnap
   }
 }
 
+Json list_parity(const fs::path& path, const Store& store, bool json) {
+  Json::Array blocks;
+  if (!json) std::cout << path.string() << '\n';
+  for (const auto& stored : store.list()) {
+    const auto bytes = store.open(stored.id);
+    if (!bytes) continue;
+    try {
+      const auto record = ParityRecord::decode(bytes->view());
+      std::string ranks;
+      Json::Array members;
+      for (const auto rank : record.ranks()) {
+        ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
+        members.emplace_back(rank);
+      }
+      blocks.push_back(Json::Object{{"version", record.version},
+                                    {"ranks", std::move(members)},
+                                    {"row", record.row},
+                                    {"parity", record.parity},
+                                    {"bytes", stored.bytes}});
+      if (!json) {
+        std::cout << "  parity " << record.row + 1 << " of " << record.parity << "  version "
+                  << pad(std::to_string(record.version), -6) << "  of ranks " << pad(ranks, 16)
+                  << pad(human_bytes(stored.bytes), -11) << '\n';
+      }
+    } catch (const Error& error) {
+      if (!json) std::cout << "  BAD  version " << stored.id.version << ": " << error.what() << '\n';
+    }
+  }
+  const auto bytes = store.bytes();
+  if (!json) std::cout << "  " << human_bytes(bytes) << " in all\n";
+  return Json::Object{{"folder", path.string()}, {"bytes", bytes}, {"parity_blocks", std::move(blocks)}};
+}
+
 int list_stores(const fs::path& folder, bool json) {
   Json::Array all;
-  for (const auto& [path, store] : find_stores(folder)) {
+  for (const auto& [path, store, parity] : find_stores(folder)) {
+    if (parity) {
+      all.push_back(list_parity(path, *store, json));
+      continue;
+    }
     const auto committed = store->committed();
     Json::Array snapshots;
     if (!json)

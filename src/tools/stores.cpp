@@ -22,6 +22,7 @@ void collect(const fs::path& folder, int levels, std::vector<fs::path>& found) {
   std::error_code code;
   if (is_store(folder, code)) {
     found.push_back(folder);
+    if (is_store(folder / "parity", code)) found.push_back(folder / "parity");
     return;
   }
   for (auto at = fs::directory_iterator(folder, code); !code && at != fs::directory_iterator(); at.increment(code)) {
@@ -43,7 +44,8 @@ std::vector<FoundStore> find_stores(const fs::path& folder) {
   std::vector<FoundStore> stores;
   for (auto& one : folders) {
     auto store = make_packed_store({.folder = one, .durability = Durability::memory});
-    stores.push_back({std::move(one), std::move(store)});
+    const bool parity = one.filename() == "parity";
+    stores.push_back({std::move(one), std::move(store), parity});
   }
   return stores;
 }

@@ -5,6 +5,7 @@
 #include "foreweave/core/error.hpp"
 #include "foreweave/core/seal.hpp"
 #include "foreweave/state/chain.hpp"
+#include "foreweave/state/parity.hpp"
 #include "foreweave/state/snapshot.hpp"
 #include "state/snapshot_file_name.hpp"
 #include "tools/commands.hpp"
@@ -24,6 +25,20 @@ std::string problem_of(const Store& store, SnapshotId id, const Key* key) {
     return {};
   } catch (const Error& error) {
     return error.what();
+  }
+}
+
+std::string problem_of_parity(const Store& store, SnapshotId id) {
+  const auto what = "parity block of version " + std::to_string(id.version) + " in " + store.name() + ": ";
+  try {
+    const auto bytes = store.open(id);
+    if (bytes == nullptr) return what + "it is not there";
+    const auto record = ParityRecord::decode(bytes->view());
+    if (record.id() != id) return what + "it is another's";
+    if (digest128(bytes->view().first(record.bytes)) != record.content) return what + "its content does not match its digest";
+    return {};
+  } catch (const Error& error) {
+    return what + error.what();
   }
 }
 
@@ -101,7 +116,11 @@ int verify(const fs::path& what, const Options& options, bool json) {
     findings.snapshot(folder, {name->id, name->base, fs::file_size(what)}, problem_of(*store, name->id, key.get()));
     return findings.finish();
   }
-  for (const auto& [folder, store] : find_stores(what)) {
+  for (const auto& [folder, store, parity] : find_stores(what)) {
+    if (parity) {
+      for (const auto& one : store->list()) findings.snapshot(folder, one, problem_of_parity(*store, one.id));
+      continue;
+    }
     std::set<Rank> ranks;
     for (const auto& one : store->list()) {
       findings.snapshot(folder, one, problem_of(*store, one.id, key.get()));

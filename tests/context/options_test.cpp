@@ -157,6 +157,15 @@ TEST(Options, KindsOfValues) {
 }
 
 // What list() prints can be given back, so that a launcher can hand options on.
+TEST(Options, RedundancyIsReadOrRefused) {
+  EXPECT_FALSE(parse_redundancy("copies").groups);
+  const auto groups = parse_redundancy("rs:4+2");
+  EXPECT_TRUE(groups.groups);
+  EXPECT_EQ(groups.data, 4);
+  EXPECT_EQ(groups.parity, 2);
+  EXPECT_EQ(parse({"--foreweave-redundancy=rs:8+3"}).redundancy, "rs:8+3");
+}
+
 TEST(Options, PrintedValuesReadBack) {
   const auto options =
       parse({"--foreweave-host-budget=1536", "--foreweave-heartbeat=0.07", "--foreweave-fault=kill:rank=1,step=60",
@@ -182,6 +191,15 @@ TEST(Options, RefusesValuesOfTheWrongKind) {
                           "max_chain=0",
                           "max_chain=1025",
                           "keep=0",
+                          "redundancy=",
+                          "redundancy=rs",
+                          "redundancy=rs:4",
+                          "redundancy=rs:4+0",
+                          "redundancy=rs:0+1",
+                          "redundancy=rs:129+1",
+                          "redundancy=rs:4+17",
+                          "redundancy=rs:4+2x",
+                          "redundancy=mirror",
                           "enabled=maybe",
                           "job=a/b",
                           "job=..",

@@ -59,7 +59,7 @@ TEST_F(OrphansTest, WhatTheyHeldIsTakenOverOnce) {
   test::put(*own, {2, 6}, bytes(99));   // a copy of its own
   orphan->set_committed(6);
   own->set_committed(5);
-  adopt(options_, 3, *own);
+  adopt(options_, 3, *own, nullptr);
   EXPECT_EQ(own->committed(), 6u);
   EXPECT_TRUE(test::stored_bytes(*own, {3, 5}) == bytes(5));
   EXPECT_TRUE(test::stored_bytes(*own, {3, 6}) == bytes(6));

@@ -67,6 +67,33 @@ TEST(Bodies, AreAsWrittenDown) {
   expect_strict(fetch);
 }
 
+TEST(Bodies, OfParityAreAsWrittenDown) {
+  const SnapshotId id{2, 0x0b0a};
+  const std::string rank = "02000000", version = "0a0b000000000000", number = "0807060504030201";
+
+  const ParityOffer offer{id, 9, 0x1000};
+  EXPECT_EQ(hex(offer.encode()), rank + version + "0900000000000000" + "0010000000000000");
+  expect_strict(offer);
+
+  const ParityStored stored{id};
+  EXPECT_EQ(hex(stored.encode()), rank + version);
+  expect_strict(stored);
+
+  const BlockFetch fetch{0x0102030405060708, 3, true, id, 0x1000, 0x30, 0x40};
+  EXPECT_EQ(hex(fetch.encode()), number + "03000000" + "01" + rank + version + "0010000000000000" + "3000000000000000" +
+                                     "40000000");
+  expect_strict(fetch);
+
+  const BlockPiece piece{0x0102030405060708, 3, 0x30};
+  EXPECT_EQ(hex(piece.encode()), number + "03000000" + "3000000000000000");
+  expect_strict(piece);
+
+  EXPECT_THROW(ParityOffer::decode(ParityOffer{id, 0x0b0a, 1}.encode()), Error);
+  EXPECT_THROW(BlockFetch::decode(BlockFetch{1, 0, false, id, 10, 5, 6}.encode()), Error);
+  EXPECT_THROW(BlockFetch::decode(BlockFetch{1, 0, false, id, 10, 11, 0}.encode()), Error);
+  EXPECT_THROW(BlockFetch::decode(BlockFetch{1, 0, false, id, ~0ULL, 0, 5 << 20}.encode()), Error);
+}
+
 TEST(Bodies, WhatCannotBeIsRefused) {
   EXPECT_THROW(SnapshotBegin::decode(SnapshotBegin{1, {0, 5}, 5, 0, false}.encode()), Error);  // its own base
   EXPECT_THROW(SnapshotBegin::decode(SnapshotBegin{1, {0, 0}, 0, 0, false}.encode()), Error);  // version 0 is none

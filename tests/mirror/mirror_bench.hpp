@@ -34,7 +34,7 @@ class Bench;
 
 struct BenchHub final : mirror::Outbox {
   BenchHub(Bench& in, mirror::MirrorOptions options)
-      : bench(in), self(options.self), protocol(options, store, *this) {}
+      : bench(in), self(options.self), protocol(options, store, *this, &parity) {}
   void send(HubId to, FrameType type, Bytes body, ByteView payload, std::shared_ptr<const void>) override;
   std::uint64_t pending_bytes(HubId to) const override;
   void notice(const MirrorEvent& event) override { events.push_back(event); }
@@ -48,7 +48,7 @@ struct BenchHub final : mirror::Outbox {
   Bench& bench;
   HubId self;
   comm::Epoch epoch = 0;
-  MemoryStore store;
+  MemoryStore store, parity;
   std::vector<MirrorEvent> events;
   mirror::MirrorProtocol protocol;
 };

@@ -29,13 +29,15 @@ struct SimHubOptions {
 
 class SimHub final : comm::TransportListener, mirror::Outbox {
  public:
-  SimHub(comm::SimulatedNetwork& network, std::shared_ptr<MemoryStore> store, SimHubOptions options)
+  SimHub(comm::SimulatedNetwork& network, std::shared_ptr<MemoryStore> store, std::shared_ptr<MemoryStore> parity,
+         SimHubOptions options)
       : network_(network),
         store_(std::move(store)),
+        parity_(std::move(parity)),
         options_(options),
         transport_(network.attach(options.mirror.self)),
         membership_(options.membership),
-        protocol_(options.mirror, *store_, *this) {}
+        protocol_(options.mirror, *store_, *this, parity_.get()) {}
 
   void begin(const mirror::View& view, std::optional<Rank> rank) {
     const auto now = network_.now();
@@ -153,7 +155,7 @@ class SimHub final : comm::TransportListener, mirror::Outbox {
   void notice(const MirrorEvent& event) override { events.push_back(event); }
 
   comm::SimulatedNetwork& network_;
-  std::shared_ptr<MemoryStore> store_;
+  std::shared_ptr<MemoryStore> store_, parity_;
   SimHubOptions options_;
   std::unique_ptr<comm::Transport> transport_;
   comm::Membership membership_;

@@ -13,6 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "context/redundancy.hpp"
+#include "foreweave/state/chain.hpp"
+#include "foreweave/state/erasure.hpp"
 #include "mirror/sim_hub.hpp"
 #include "mirror/sim_snapshot.hpp"
 
@@ -25,6 +28,8 @@ struct Scenario {
   std::uint64_t seed = 1;
   Rank ranks = 3;
   int spares = 1, copies = 1;
+  int data = 0, parity = 0;  ///< data > 0: parity groups instead of copies
+  std::uint32_t nodes = 1;
   Version versions = 10, in_flight = 2;
   bool skips = false;  ///< ranks skip versions now and then
   std::size_t max_chain = 4;
@@ -73,6 +78,14 @@ struct Scenario {
     s.hold_early = random.happens(0.5);
     s.failing_stores = random.happens(0.25);
     s.faults_until = random.between<Nanoseconds>(200 * ms, 1'500 * ms);
+    if (random.happens(0.5)) {
+      s.data = random.between(1, 4);
+      s.parity = random.between(1, 3);
+      s.ranks = random.between<Rank>(1, 7);
+      s.spares = random.between(0, 3);
+      s.skips = false;
+      s.nodes = random.between(1U, 4U);
+    }
     for (auto n = random.between(0, 5); n > 0; --n) {
       Death death;
       death.step = random.between<std::uint64_t>(1, 2'500);
@@ -94,6 +107,7 @@ class World {
     nodes_.resize(hubs);
     for (std::size_t h = 0; h < hubs; ++h) {
       nodes_[h].store = new_store();
+      nodes_[h].parity = new_parity();
       start(static_cast<HubId>(h));
     }
     restart_roles();
@@ -128,12 +142,12 @@ class World {
 
   struct Tally {
     std::uint64_t kills = 0, hangs = 0, relaunches = 0, takeovers = 0, fetches = 0, stores_lost = 0, commits = 0,
-                  folds = 0, refused = 0, damaged = 0, other_epoch = 0, stale = 0;
+                  folds = 0, refused = 0, damaged = 0, other_epoch = 0, stale = 0, rebuilds = 0, parities = 0;
   } tally;
 
  private:
   struct Node {
-    std::shared_ptr<MemoryStore> store;
+    std::shared_ptr<MemoryStore> store, parity;
     std::unique_ptr<SimHub> hub;  // null: its process is dead
     bool hung = false;
     bool suspended = false, begun = false, may_capture = false;
@@ -144,7 +158,8 @@ class World {
     std::optional<Rank> rank;           // in the present epoch, once begun
     bool restored = false;
     std::size_t next_holder = 0;
-    Version published = 0;
+    Version published = 0, first_full = 0;
+    std::vector<mirror::RebuildPlan> plans;  // still to be carried out, the next one last
   };
 
   // ---- time
@@ -197,6 +212,9 @@ class World {
     return store;
   }
 
+  /// Parity of what was not committed, or is not what it says, is found out when something is rebuilt from it.
+  static std::shared_ptr<MemoryStore> new_parity() { return std::make_shared<MemoryStore>(); }
+
   void start(HubId h) {
     auto& node = nodes_[h];
     ++node.process;
@@ -211,7 +229,7 @@ class World {
     options.membership.suspect_after = 300 * ms;
     options.drop_repeated = scenario_.drop_repeated;
     options.hold_early = scenario_.hold_early;
-    node.hub = std::make_unique<SimHub>(network_, node.store, options);
+    node.hub = std::make_unique<SimHub>(network_, node.store, node.parity, options);
     node.committed = node.hub->protocol().committed();
     if (node.committed != node.store->committed()) report("a new process does not know its store's marker");
     tick(h);
@@ -240,10 +258,15 @@ class World {
   }
   /// Stores that this launch of the job can reach.
   bool reachable(HubId h) const { return nodes_[h].store && !nodes_[h].out; }
-  int copies() const { return std::min<int>(scenario_.copies, scenario_.ranks - 1); }
+  bool with_parity() const { return scenario_.data > 0; }
+  /// Hubs that may be lost before everything is protected again.
+  int copies() const {
+    return std::min<int>(with_parity() ? scenario_.parity : scenario_.copies, scenario_.ranks - 1);
+  }
 
   void lose_store(HubId h) {
     nodes_[h].store = new_store();
+    nodes_[h].parity = new_parity();
     nodes_[h].marker = 0;
     nodes_[h].joined = nodes_[h].active = 0;
     ++tally.stores_lost;
@@ -257,7 +280,7 @@ class World {
     if (living.empty()) return;
     const auto victim = living[death.victim % living.size()];
     // No more than `copies` hubs may lose what they hold before everything is mirrored again.
-    const bool holds = is_rank(victim) || !nodes_[victim].store->list().empty();
+    const bool holds = is_rank(victim) || !nodes_[victim].store->list().empty() || !nodes_[victim].parity->list().empty();
     const bool may_lose = !holds || lost_since_protected_ < copies();
     if (death.blow == Scenario::Blow::relaunch) {
       note("relaunch", victim);
@@ -288,7 +311,8 @@ class World {
 
   void fail_a_store() {
     if (network_.now() >= scenario_.faults_until) return;
-    auto store = nodes_[random_.between<std::size_t>(0, nodes_.size() - 1)].store;
+    auto& node = nodes_[random_.between<std::size_t>(0, nodes_.size() - 1)];
+    auto store = with_parity() && random_.happens(0.5) ? node.parity : node.store;
     if (random_.happens(0.5)) {
       store->budget = random_.between<std::uint64_t>(0, 200);
     } else {
@@ -371,7 +395,13 @@ class World {
     mirror::View view;
     view.epoch = view_.epoch + 1;
     view.hub_of_rank = roles_;
-    view.mirrored_by = mirror::choose_partners(scenario_.ranks, scenario_.copies, {});
+    std::vector<std::uint32_t> nodes;
+    for (const auto h : roles_) nodes.push_back(h % scenario_.nodes);
+    if (with_parity()) {
+      mirror::use_groups(view, mirror::choose_groups(scenario_.ranks, scenario_.data, scenario_.parity, nodes));
+    } else {
+      view.mirrored_by = mirror::choose_partners(scenario_.ranks, scenario_.copies, nodes);
+    }
     empty_stale();
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
       if (reachable(static_cast<HubId>(h))) view.committed = std::max(view.committed, nodes_[h].store->committed());
@@ -385,6 +415,8 @@ class World {
       auto& node = nodes_[h];
       node.rank.reset();
       node.restored = node.begun = node.may_capture = false;
+      node.first_full = 0;
+      node.plans.clear();
       if (!node.hub || node.hung) continue;
       at(id, random_.between<Nanoseconds>(0, 10 * ms), [this, id, epoch = view.epoch] {
         if (view_.epoch == epoch) join(id);
@@ -421,12 +453,14 @@ class World {
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
       auto& node = nodes_[h];
       if (!reachable(static_cast<HubId>(h)) || node.joined >= active) continue;
-      const bool empty = node.store->list().empty() && node.store->committed() == 0;
+      const bool empty =
+          node.store->list().empty() && node.store->committed() == 0 && node.parity->list().empty();
       if (empty) continue;
       tally.stale += node.store->list().size();
       const bool runs = node.hub != nullptr;
       stop(static_cast<HubId>(h));
       node.store = new_store();
+      node.parity = new_parity();
       node.marker = 0;
       if (runs) start(static_cast<HubId>(h));
       node.out = false;
@@ -487,9 +521,47 @@ class World {
       node.hub->protocol().fetch(from, id, network_.now());
       return;
     }
+    if (auto plans = with_parity() ? context::plan_rebuild(inventories(true), id) : std::nullopt) {
+      std::reverse(plans->begin(), plans->end());
+      node.plans = std::move(*plans);
+      rebuild_next(h);
+      return;
+    }
     at(h, 50 * ms, [this, h, epoch = view_.epoch] {  // perhaps the one who has it is just being started
       if (view_.epoch == epoch && nodes_[h].rank && !nodes_[h].restored) restore(h);
     });
+  }
+
+  void rebuild_next(HubId h) {
+    auto& node = nodes_[h];
+    const auto plan = node.plans.back();
+    note("rebuilds " + to_string(plan.id), h);
+    try {
+      node.hub->protocol().rebuild(plan, network_.now());
+    } catch (const Error& error) {
+      if (error.category() != ErrorCategory::io) return report(error.what());
+      restore_later(h);
+    }
+  }
+  void restore_later(HubId h) {
+    at(h, ms, [this, h, epoch = view_.epoch] {
+      if (view_.epoch == epoch && nodes_[h].rank && !nodes_[h].restored) restore(h);
+    });
+  }
+
+  /// As the contexts tell each other; of the living, or of all whose memory can be reached.
+  std::vector<context::Inventory> inventories(bool living) const {
+    std::vector<context::Inventory> all;
+    for (std::size_t h = 0; h < nodes_.size(); ++h) {
+      const auto id = static_cast<HubId>(h);
+      if (!reachable(id) || (living && !nodes_[h].hub)) continue;
+      auto& one = all.emplace_back();
+      one.hub = id;
+      const auto list = nodes_[h].store->list();
+      for (Rank r = 0; r < scenario_.ranks; ++r) one.host[r] = complete_versions(list, r);
+      one.parity = context::parity_records(*nodes_[h].parity);
+    }
+    return all;
   }
 
   void collect(HubId h) {
@@ -528,6 +600,21 @@ class World {
                id);
         if (event.kind == Kind::refused) ++tally.refused;
         if (event.kind == Kind::committed) ++tally.commits;
+        const bool rebuilding = node.rank && !node.restored && !node.plans.empty() && event.id == node.plans.back().id;
+        if (rebuilding && event.kind == Kind::rebuilt) {
+          ++tally.rebuilds;
+          node.plans.pop_back();
+          if (node.plans.empty()) {
+            restore_later(id);
+          } else {
+            rebuild_next(id);
+          }
+        }
+        if (rebuilding && event.kind == Kind::rebuild_failed) {
+          node.plans.clear();
+          restore_later(id);
+        }
+        if (event.kind == Kind::received && event.note == "parity") ++tally.parities;
         const bool own = node.rank && event.id == SnapshotId{*node.rank, view_.committed};
         if (own && !node.restored && (event.kind == Kind::fetched || event.kind == Kind::failed)) {
           if (event.kind == Kind::fetched && !chain_of(*node.store, event.id)) report("fetched, but not there whole");
@@ -564,7 +651,12 @@ class World {
     snapshot.version = version;
     snapshot.timeline = view_.epoch;
     snapshot.filler = random_.between<std::uint32_t>(0, scenario_.max_filler);
-    if (base != 0 && !random_.happens(0.15)) {
+    bool full = random_.happens(0.15);
+    if (with_parity()) {
+      if (node.first_full == 0) node.first_full = version;
+      full = full || context::full_is_due(node.first_full, version, static_cast<std::uint32_t>(scenario_.max_chain));
+    }
+    if (base != 0 && !full) {
       snapshot.base = base;
       snapshot.base_timeline = SimSnapshot::head(*node.store->find({*node.rank, base})).timeline;
     }
@@ -588,6 +680,13 @@ class World {
     at(h, random_.between<Nanoseconds>(10 * ms, 80 * ms), [this, h] {
       auto& store = *nodes_[h].store;
       const auto committed = store.committed();
+      if (with_parity()) {
+        const auto from = context::needed_from(nodes_[h].first_full, committed,
+                                               static_cast<std::uint32_t>(scenario_.max_chain));
+        for (auto* one : {&store, nodes_[h].parity.get()}) context::erase_below(*one, from);
+        keep_house(h);
+        return;
+      }
       for (Rank r = 0; r < scenario_.ranks; ++r) {
         const SnapshotId oldest{r, committed};
         auto chain = chain_of(store, oldest);
@@ -649,7 +748,7 @@ class World {
     bool all_settled = true;
     for (std::size_t h = 0; h < nodes_.size(); ++h) {
       auto& node = nodes_[h];
-      changes += node.store->changes + h;
+      changes += node.store->changes + node.parity->changes + h;
       if (node.store->committed() < node.marker) report("the marker of hub " + std::to_string(h) + " went back");
       node.marker = node.store->committed();
       const bool serves = node.hub && !node.hung;
@@ -659,7 +758,8 @@ class World {
         node.committed = committed;
         if (committed != node.marker)
           report("hub " + std::to_string(h) + " says it is committed before it is marked");
-        if (node.store->open_writers > (copies() + 1) * 2)
+        const int sources = with_parity() ? scenario_.ranks : copies();
+        if (node.store->open_writers + node.parity->open_writers > (sources + 1) * 2)
           report("hub " + std::to_string(h) + " holds too many writers");
       }
       if (is_rank(static_cast<HubId>(h))) {
@@ -692,9 +792,49 @@ class World {
         if (timeline && *timeline != of) report(to_string(id) + " is there of two epochs");
         timeline = of;
       }
+      if (!found && with_parity()) {
+        const auto head = rebuild_by_hand({r, committed});
+        found = head.has_value();
+        if (head && timeline && *timeline != head->timeline) report(to_string(SnapshotId{r, committed}) + " is there of two epochs");
+      }
       if (!found)
         report("committed version " + std::to_string(committed) + " of rank " + std::to_string(r) + " is lost");
     }
+  }
+
+  /// The whole chain out of the blocks that are there, without the protocol; its last link, or none when there are too
+  /// few blocks or one is not what it should be.
+  std::optional<SimSnapshot> rebuild_by_hand(SnapshotId id) {
+    const auto plans = context::plan_rebuild(inventories(false), id);
+    if (!plans) return std::nullopt;
+    std::map<Version, Version> base_of;
+    std::optional<SimSnapshot> last;
+    for (const auto& plan : *plans) {
+      std::vector<ByteView> from;
+      std::vector<int> blocks;
+      std::uint64_t longest = plan.bytes;
+      for (const auto& source : plan.sources) {
+        const auto& node = nodes_[source.hub];
+        const auto* bytes = (source.parity ? node.parity : node.store)->find(source.id);
+        if (bytes == nullptr || digest128(ByteView(*bytes).first(source.bytes)) != source.content) return std::nullopt;
+        from.push_back(ByteView(*bytes).first(source.bytes));
+        blocks.push_back(source.block);
+        longest = std::max(longest, source.bytes);
+      }
+      Bytes made(longest);
+      std::byte* const to[] = {made.data()};
+      const int wanted[] = {plan.block};
+      ErasureCode(plan.data, plan.parity).sum(wanted, blocks).apply(from, to, longest);
+      made.resize(plan.bytes);
+      const auto snapshot = SimSnapshot::parse(made, scenario_.seed);
+      if (!snapshot || snapshot->rank != id.rank || snapshot->version != plan.id.version) return std::nullopt;
+      base_of[snapshot->version] = snapshot->base;
+      last = snapshot;
+    }
+    for (auto version = id.version; version != 0; version = base_of[version]) {
+      if (!base_of.contains(version)) return std::nullopt;
+    }
+    return last;
   }
 
   bool finished() const {
@@ -716,9 +856,33 @@ class World {
     for (std::size_t r = 0; r < roles_.size(); ++r) {
       const SnapshotId id{static_cast<Rank>(r), last_};
       if (!chain_of(*nodes_[roles_[r]].store, id)) report("at the end " + to_string(id) + " is not with its rank");
+      for (const auto& group : view_.groups) check_parity(group);
+      if (with_parity()) continue;
       for (const auto partner : view_.mirrored_by[r]) {
         const auto holder = roles_[static_cast<std::size_t>(partner)];
         if (!chain_of(*nodes_[holder].store, id)) report("at the end " + to_string(id) + " is not with its partner");
+      }
+    }
+  }
+
+  /// At the end each holder has parity of the last version, and of all that it stands on.
+  void check_parity(const mirror::ParityGroup& group) {
+    for (const auto holder : group.holders) {
+      const auto records = context::parity_records(*nodes_[roles_[static_cast<std::size_t>(holder)]].parity);
+      std::set<Version> wanted{last_};
+      while (!wanted.empty()) {
+        const auto version = *wanted.begin();
+        wanted.erase(wanted.begin());
+        const auto found = std::find_if(records.begin(), records.end(), [&](const ParityRecord& record) {
+          return record.version == version && record.ranks() == group.members;
+        });
+        if (found == records.end()) {
+          return report("at the end there is no parity of version " + std::to_string(version) + " with rank " +
+                        std::to_string(holder));
+        }
+        for (const auto& member : found->members) {
+          if (member.base != 0) wanted.insert(member.base);
+        }
       }
     }
   }

@@ -38,12 +38,13 @@ TEST(Simulation, SeededSchedules) {
     sum.takeovers += world.tally.takeovers, sum.fetches += world.tally.fetches, sum.folds += world.tally.folds;
     sum.stores_lost += world.tally.stores_lost, sum.commits += world.tally.commits,
         sum.refused += world.tally.refused;
+    sum.rebuilds += world.tally.rebuilds, sum.parities += world.tally.parities;
     sum.damaged += world.tally.damaged, sum.other_epoch += world.tally.other_epoch, sum.stale += world.tally.stale;
   }
   std::cout << seeds << " schedules, " << steps << " steps: " << sum.kills << " kills, " << sum.hangs << " hangs, "
             << sum.relaunches << " relaunches, " << sum.takeovers << " takeovers, " << sum.fetches << " fetches, "
             << sum.stores_lost << " stores lost, " << sum.stale << " stale snapshots, " << sum.commits << " commits, "
-            << sum.folds << " folds, " << sum.refused << " refusals, " << sum.damaged << " damaged frames, "
+            << sum.folds << " folds, " << sum.parities << " parity blocks, " << sum.rebuilds << " rebuilds, " << sum.refused << " refusals, " << sum.damaged << " damaged frames, "
             << sum.other_epoch << " of another epoch\n";
   if (seeds >= 1000) {  // the schedules did meet what they are for
     EXPECT_GT(sum.takeovers, 100U);
@@ -54,6 +55,8 @@ TEST(Simulation, SeededSchedules) {
     EXPECT_GT(sum.refused, 100U);
     EXPECT_GT(sum.damaged, 100U);
     EXPECT_GT(sum.stale, 10U);
+    EXPECT_GT(sum.parities, 1000U);
+    EXPECT_GT(sum.rebuilds, 100U);
   }
 }
 
@@ -93,6 +96,62 @@ TEST(Simulation, DeathAtEveryStep) {
     }
   }
   std::cout << runs << " schedules, " << last << " steps each at which something could happen\n";
+}
+
+/// Copies and parity groups of several shapes; every choice of as many hubs as may be lost, all at once at several random
+/// steps, and their memory with them.
+TEST(Simulation, EveryChoiceOfDeaths) {
+  struct Shape {
+    Rank ranks;
+    int copies, data, parity;
+  };
+  Random random(11);
+  int runs = 0, failures = 0;
+  World::Tally sum;
+  for (const auto& shape : {Shape{3, 2, 0, 0}, {4, 3, 0, 0}, {5, 2, 0, 0}, {3, 0, 2, 1}, {4, 0, 3, 1}, {5, 0, 2, 1}, {4, 0, 2, 2},
+                            {5, 0, 3, 2}, {7, 0, 2, 2}, {6, 0, 3, 3}}) {
+    Scenario scenario;
+    scenario.ranks = shape.ranks;
+    scenario.copies = shape.copies;
+    scenario.data = shape.data;
+    scenario.parity = shape.parity;
+    const int most = shape.data > 0 ? shape.parity : shape.copies;
+    scenario.spares = most;
+    scenario.versions = 7;
+    scenario.max_chain = 3;
+    scenario.max_filler = 300;
+    scenario.faults_until = 400 * ms;
+    std::uint64_t last = 0;
+    {
+      World world(scenario);
+      last = world.steps_until(scenario.faults_until);
+    }
+    for (unsigned choice = 1; choice < 1U << shape.ranks; ++choice) {
+      if (__builtin_popcount(choice) > most) continue;
+      for (int round = 0; round < 40 && failures < 5; ++round) {
+        auto with_deaths = scenario;
+        with_deaths.seed = random.next() % 1000 + 1;
+        const auto step = random.between<std::uint64_t>(1, last);
+        // The highest first: a number names one of the living.
+        for (Rank victim = shape.ranks; victim-- > 0;) {
+          if ((choice >> victim & 1) == 0) continue;
+          with_deaths.deaths.push_back({step, Scenario::Blow::kill, static_cast<std::uint64_t>(victim), true});
+        }
+        World world(with_deaths);
+        const auto problem = world.run();
+        ++runs;
+        sum.kills += world.tally.kills, sum.rebuilds += world.tally.rebuilds, sum.fetches += world.tally.fetches;
+        if (problem.empty()) continue;
+        ++failures;
+        ADD_FAILURE() << shape.ranks << " ranks, " << shape.copies << " copies, groups " << shape.data << "+"
+                      << shape.parity << ", hubs " << choice << " at step " << step << " of seed " << with_deaths.seed
+                      << ": " << problem;
+      }
+    }
+  }
+  std::cout << runs << " schedules: " << sum.kills << " kills, " << sum.fetches << " fetches, " << sum.rebuilds
+            << " rebuilds\n";
+  EXPECT_GT(sum.rebuilds, 1000U);
 }
 
 }  // namespace

@@ -21,6 +21,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--ranks", type=int, default=3)
+    parser.add_argument("--redundancy", default="copies", help="copies, or rs:K+M: memory is then always lost, and the "
+                        "state must have come from parity")
     parser.add_argument("--transport", choices=["ucx", "mpi"], default="ucx")
     arguments = parser.parse_args()
     if arguments.mode == "in_place" and open_mpi_major() < 5:
@@ -41,10 +43,11 @@ def check(arguments, folder):
         pause = dice.choice([0, 500, 3000])
         victim = dice.randrange(arguments.ranks)
         fault = f"kill:rank={victim},version={dice.randrange(2, versions)},after={dice.expovariate(1 / 4.0):.3f}"
-        if dice.random() < 0.6:
+        parity = arguments.redundancy != "copies"
+        if dice.random() < 0.6 or parity:
             fault += ",memory=lost"
         common = {"store": folder / "host", "every": every, "max_chain": dice.choice([1, 3, 8]),
-                  "transport": arguments.transport}
+                  "transport": arguments.transport, "redundancy": arguments.redundancy}
         undisturbed, result = folder / "undisturbed", folder / "result"
         for file in (undisturbed, result):
             file.unlink(missing_ok=True)
@@ -66,6 +69,8 @@ def check(arguments, folder):
         # The way that was asked for, not another that also works.
         way = {"in_place": "recovery: in place", "relaunch": "recovery: by relaunch"}[arguments.mode]
         recovered = last.startswith("recoveries 1 ") and way in text
+        if parity and "restored version" in text:
+            recovered = recovered and f"from parity ({arguments.redundancy})" in text
         good = code == 0 and found == expected and (recovered or not struck)
         print(f"seed {seed}: {fault} elements={elements} every={every}: "
               f"{'identical' if good else 'FAILED'}, {last or 'no result'}", flush=True)
@@ -73,6 +78,7 @@ def check(arguments, folder):
             failures += 1
             print(text)
             print(f"repeat: {__file__} --mode {arguments.mode} --transport {arguments.transport} "
+                  f"--redundancy {arguments.redundancy} --ranks {arguments.ranks} "
                   f"--program {arguments.program} --seeds 1 --first {seed}")
     return 1 if failures else 0
 

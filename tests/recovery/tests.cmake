@@ -10,6 +10,8 @@ endfunction()
 foreweave_kill_moments(relaunch 12 --mode relaunch)
 foreweave_kill_moments(relaunch.mpi_transport 4 --mode relaunch --transport mpi)
 foreweave_kill_moments(in_place 16 --mode in_place)
+foreweave_kill_moments(relaunch.parity 6 --mode relaunch --redundancy rs:3+1 --ranks 4)
+foreweave_kill_moments(in_place.parity 6 --mode in_place --redundancy rs:2+1 --ranks 4)
 foreach(_scenario spare_dies spare_then_rank takeover_then_relaunch)
   add_test(NAME recovery.deaths.${_scenario} COMMAND ${CMAKE_CURRENT_LIST_DIR}/deaths.py
     --program $<TARGET_FILE:ring_program> --cli $<TARGET_FILE:foreweave_cli> ${_scenario})

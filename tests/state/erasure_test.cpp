@@ -148,6 +148,15 @@ TEST(Erasure, OneParityBlockIsExclusiveOr) {
     const auto sum = code.sum(numbers(data, 1), numbers(0, data));
     for (const auto c : sum.coefficients()) EXPECT_EQ(c, 1);
   }
+  // As docs/format.md has it: row i, column j is (K ⊕ j) / ((K + i) ⊕ j).
+  const ErasureCode five(5, 4);
+  const auto rows = five.sum(numbers(5, 4), numbers(0, 5));
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 5; ++j) {
+      const auto element = rows.coefficients()[static_cast<std::size_t>(5 * i + j)];
+      EXPECT_EQ(multiply(element, static_cast<std::uint8_t>((5 + i) ^ j)), 5 ^ j);
+    }
+  }
   Random random(4);
   const ErasureCode code(3, 1);
   const auto blocks = encoded(code, {100, 70, 33}, random);

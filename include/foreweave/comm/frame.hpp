@@ -22,6 +22,11 @@ enum class FrameType : std::uint16_t {
   fetch = 9,               ///< send me a rank's chain
   fetch_absent = 10,
   goodbye = 11,            ///< leaving in order: silence is no failure
+  parity_offer = 12,       ///< a member's snapshot stands: make parity of it
+  parity_stored = 13,      ///< the parity of a version stands
+  block_fetch = 14,        ///< send me a stretch of a snapshot or parity block
+  block = 15,
+  block_absent = 16,
 };
 
 struct Frame {

@@ -40,6 +40,14 @@ struct FaultPlan {
 /// Throws Error(argument) naming the part that is wrong.
 std::vector<FaultPlan> parse_faults(std::string_view text);
 
+/// What of a snapshot stands on other hubs: whole copies, or parity of groups of `data` ranks in `parity` blocks.
+struct Redundancy {
+  bool groups = false;
+  int data = 0, parity = 0;
+};
+/// "copies" or "rs:K+M". Throws Error(argument) for what is neither.
+Redundancy parse_redundancy(std::string_view text);
+
 /// The effective options of a process. A value type; not thread safe while it is changed. Fields may be read and
 /// written directly; call check() after writing.
 struct Options {
@@ -50,7 +58,8 @@ struct Options {
   std::uint64_t every = 10;               ///< steps between two checkpoints of Context::step(), 0: only explicit ones
   std::uint64_t file_every = 1;           ///< every n-th committed version goes to the file tier
   std::uint64_t host_budget = 0;          ///< bytes, 0: none
-  std::uint32_t copies = 1;               ///< partner copies of each snapshot
+  std::string redundancy = "copies";      ///< see parse_redundancy()
+  std::uint32_t copies = 1;               ///< partner copies of each snapshot, with redundancy=copies
   std::uint32_t max_chain = 8;            ///< links of a delta chain, the full one included
   std::uint32_t keep = 1;                 ///< newest versions kept besides the committed one
   std::uint64_t staging = 0;              ///< bytes, 0: as much as the regions

@@ -6,6 +6,10 @@
 //   capture done ─► publish(version) ─► begin/chunk/end to each partner ─► partner verifies, stores, answers "stored"
 //   own store + k partners have it ─► "version_stored" to the coordinator ─► all ranks: "version_committed" to all
 //
+// With parity groups instead of partners (docs/decisions/0012): publish(version) ─► an offer to each hub that holds
+// parity of the rank's group ─► when all members have offered, the holder reads their snapshots and sums them into its
+// block ─► "parity_stored" to all members, and on as above. A lost snapshot is computed anew with rebuild().
+//
 // A partner that lacks the base of a delta refuses it and is sent the whole chain. The coordinator is the hub of the
 // lowest rank. A committed version never goes back: not in memory, not in the store's marker.
 
@@ -26,17 +30,50 @@ namespace foreweave::mirror {
 using comm::Epoch;
 using comm::HubId;
 
+/// Ranks whose snapshots of a version are the data blocks of one Reed–Solomon code, and the ranks whose hubs hold its
+/// parity blocks: holders[i] the i-th. No rank is both, so a hub holds one block of a group at most.
+struct ParityGroup {
+  std::vector<Rank> members, holders;
+};
+
 /// Who does what in an epoch. Alike on every hub.
 struct View {
   Epoch epoch = 0;
   std::vector<HubId> hub_of_rank;                      ///< index: rank
-  std::vector<std::vector<Rank>> mirrored_by;          ///< index: rank; the ranks whose hubs hold its mirrors
+  std::vector<std::vector<Rank>> mirrored_by;          ///< index: rank; the ranks whose hubs hold its mirrors, or parity
+  std::vector<ParityGroup> groups;                     ///< empty: mirrors are whole copies
   Version committed = 0;                               ///< what the epoch starts from; newer versions are void
 };
 
 /// The ring: rank r is mirrored by the next `copies` ranks that live on another node where there is one. `node_of_rank`
 /// may be empty (all on one node).
 std::vector<std::vector<Rank>> choose_partners(Rank ranks, int copies, const std::vector<std::uint32_t>& node_of_rank);
+
+/// Groups of `data` ranks (fewer where ranks are few) with `parity` holders each, on as many nodes as there are: ranks on
+/// different nodes are grouped, and parity is held where no member of the group lives, if there is such a node. With r
+/// ranks a group has min(parity, r - 1) holders and min(data, r - holders) members at most. `node_of_rank` as above.
+std::vector<ParityGroup> choose_groups(Rank ranks, int data, int parity, const std::vector<std::uint32_t>& node_of_rank);
+/// Sets groups and mirrored_by; hub_of_rank must be there.
+void use_groups(View& view, std::vector<ParityGroup> groups);
+
+/// How a lost snapshot is computed: which blocks of its group's code it is made of, where they are, and what comes out.
+struct RebuildPlan {
+  SnapshotId id;
+  Version base = 0;
+  std::uint64_t bytes = 0;
+  Digest128 content;
+  int data = 0, parity = 0;        ///< the code
+  int block = 0;                   ///< number of the lost one
+  struct Source {
+    HubId hub = 0;
+    int block = 0;
+    bool parity = false;           ///< `id` is then that of a parity block
+    SnapshotId id;
+    std::uint64_t bytes = 0;
+    Digest128 content;
+  };
+  std::vector<Source> sources;     ///< as many as `data`
+};
 
 struct MirrorEvent {
   enum class Kind : std::uint8_t {
@@ -47,6 +84,8 @@ struct MirrorEvent {
     committed,   ///< the version is committed; begin: when it was published here
     fetched,     ///< a fetch is complete
     failed,      ///< a fetch from `peer` failed; or, with this hub as `peer`, the own store
+    rebuilt,     ///< a snapshot was computed from blocks of other hubs and stands in the own store
+    rebuild_failed,  ///< `peer` is to blame: the hub of a block that is not there or not right, or this one
   } kind{};
   SnapshotId id;
   HubId peer = 0;
@@ -76,7 +115,8 @@ struct MirrorOptions {
 
 class MirrorProtocol {
  public:
-  MirrorProtocol(MirrorOptions options, Store& store, Outbox& outbox);
+  /// @param parity where parity blocks stand, apart from snapshots; needed when a view has groups
+  MirrorProtocol(MirrorOptions options, Store& store, Outbox& outbox, Store* parity = nullptr);
   ~MirrorProtocol();
 
   /// Starts an epoch, also from within another. Error(state) when the epoch does not grow or view.committed is behind
@@ -95,6 +135,10 @@ class MirrorProtocol {
   /// is noticed (or `failed`). What the own store has of the chain is replaced: it may be the damaged
   /// one. Fails when the hub is lost, has no complete chain, or says nothing for 5 × retry_after.
   void fetch(HubId from, SnapshotId id, Nanoseconds now);
+  /// Compute a snapshot from the blocks that the plan names, check it against its digest and put it into the own store,
+  /// in place of what may be there; then `rebuilt` is noticed, or `rebuild_failed`. The links of a chain are to be
+  /// rebuilt the full one first. Memory: a few chunks of each block.
+  void rebuild(const RebuildPlan& plan, Nanoseconds now);
   void on_frame(const comm::Frame& frame, Nanoseconds now);
   /// The connection to it failed, or it is dead: what was on its way is void, fetches from it fail. Should it be heard
   /// of again in this epoch, mirroring goes on.
