@@ -39,7 +39,10 @@ Bytes segment_of(const PagePair& pair, const PageShape& shape) {
                                              .entries = entries.data()}));
   Bytes segment(state_detail::max_segment_head_bytes);
   segment.resize(state_detail::write_segment_head(entries, segment.data()));
-  if (!segment.empty()) segment.insert(segment.end(), bodies.begin(), bodies.end());
+  if (segment.empty()) return segment;
+  const auto head = static_cast<std::ptrdiff_t>(segment.size());
+  segment.resize(segment.size() + bodies.size());  // GCC 14 takes insert() for an overflow
+  std::copy(bodies.begin(), bodies.end(), segment.begin() + head);
   return segment;
 }
 
