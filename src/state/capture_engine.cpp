@@ -71,11 +71,13 @@ struct ChainCost {
 }  // namespace
 
 struct CaptureEngine::State {
-  explicit State(CaptureOptions given) : options(std::move(given)), staging(options.staging_bytes) {}
+  explicit State(CaptureOptions given)
+      : options(std::move(given)), staging(options.staging_bytes), team(options.threads) {}
 
   CaptureOptions options;
   Staging staging;
   DeviceCaptures device_captures;
+  SegmentTeam team;
   std::vector<std::unique_ptr<RegionCapture>> captures;
   std::vector<RegionSpec> specs;  ///< as in `captures`
 
@@ -92,9 +94,17 @@ struct CaptureEngine::State {
   std::uint64_t peak = 0;
 
   std::uint64_t held() const {
-    std::uint64_t sum = staging.held_bytes();
+    std::uint64_t sum = staging.held_bytes() + team.held_bytes();
     for (const auto& capture : captures) sum += capture->held_bytes();
     return sum;
+  }
+  /// Whether a new host region gets a base.
+  bool room_for_base(const RegionSpec& spec) const {
+    std::uint64_t given = 0;
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      if (specs[i].space != MemorySpace::device && captures[i]->has_base()) given += specs[i].bytes;
+    }
+    return spec.base && (options.base_bytes == 0 || given + spec.bytes <= options.base_bytes);
   }
   void note_peak() { peak = std::max(peak, held()); }
 
@@ -163,7 +173,8 @@ void CaptureEngine::add(const RegionSpec& spec) {
     return;
   }
   const bool on_device = spec.space == MemorySpace::device;
-  auto capture = on_device ? make_device_region(spec, s.device_captures) : make_host_region(spec);
+  auto capture = on_device ? make_device_region(spec, s.device_captures)
+                           : make_host_region(spec, s.room_for_base(spec), s.options.tracking);
   s.staging.add_chunk(on_device ? 0 : kernels::page_count(spec.bytes));
   s.captures.push_back(std::move(capture));
   s.specs.push_back(spec);
@@ -200,11 +211,12 @@ void CaptureEngine::begin(Version version) {
   s.report.version = version;
   s.report.base = full ? 0 : s.base_version;
   s.pending = true;
+  CaptureMoment moment(full);
   try {
     for (auto& capture : s.captures) {
       s.report.region_bytes += capture->spec().bytes;
       s.report.pages += kernels::page_count(capture->spec().bytes);
-      s.report.staged_bytes += capture->stage(full, s.staging);
+      capture->stage(moment, s.staging, s.report);
     }
   } catch (...) {
     s.note_peak();
@@ -215,7 +227,7 @@ void CaptureEngine::begin(Version version) {
   }
   s.note_peak();
   s.wall_time = wall_now();
-  s.report.blocked_ns = monotonic_now() - started;
+  s.report.hold_ns = s.report.blocked_ns = monotonic_now() - started;
 }
 
 CaptureReport CaptureEngine::finish(Store& store) {
@@ -246,7 +258,7 @@ CaptureReport CaptureEngine::finish(Store& store) {
     }
     SnapshotBuilder builder(store, header, s.options.key);
     for (std::size_t i = 0; i < s.captures.size(); ++i) {
-      whole ? s.captures[i]->encode_whole(builder, i) : s.captures[i]->encode(builder, i);
+      whole ? s.captures[i]->encode_whole(builder, i, s.team) : s.captures[i]->encode(builder, i, s.team);
     }
     result = builder.finish();
   } catch (...) {
@@ -312,8 +324,9 @@ void CaptureEngine::restore(const Chain& chain) {
   // First every base: damage that shows up here leaves the program's memory as it is.
   s.base_good = false;
   for (std::size_t i = 0; i < s.captures.size(); ++i) s.captures[i]->load_base(chain, stored_as[i]);
-  for (auto& capture : s.captures) capture->copy_base_to_region();
-  s.base_good = true;
+  for (std::size_t i = 0; i < s.captures.size(); ++i) s.captures[i]->restore(chain, stored_as[i]);
+  // Where a base is missing, nothing but a new full version can follow should the store at hand not hold this one.
+  s.base_good = std::all_of(s.captures.begin(), s.captures.end(), [](const auto& one) { return one->has_base(); });
   s.base_version = manifest.version;
   s.base_state = manifest.state;
   s.base_regions = manifest.regions;

@@ -56,16 +56,16 @@ class DeviceRegion final : public RegionCapture {
   }
 
   /// The first region of a device that is asked takes them all.
-  std::uint64_t stage(bool full, Staging&) override {
-    if (capture_ == nullptr) return 0;
-    const auto what = full ? DeviceCapture::Take::all : DeviceCapture::Take::changes;
+  void stage(CaptureMoment& moment, Staging&, CaptureReport& report) override {
+    if (capture_ == nullptr) return;
+    const auto what = moment.full() ? DeviceCapture::Take::all : DeviceCapture::Take::changes;
     if (capture_->taken() != what) capture_->take(what);
-    return capture_->body_bytes(number_);
+    report.staged_bytes += capture_->body_bytes(number_);
   }
 
   bool base_moved() const override { return capture_ != nullptr && capture_->bases_moved(); }
 
-  void encode(SnapshotBuilder& builder, std::size_t index) override {
+  void encode(SnapshotBuilder& builder, std::size_t index, SegmentTeam&) override {
     if (capture_ == nullptr) return;
     const auto all = capture_->entries(number_);
     std::uint64_t offset = 0;
@@ -79,11 +79,11 @@ class DeviceRegion final : public RegionCapture {
     }
   }
 
-  void encode_whole(SnapshotBuilder& builder, std::size_t index) override {
+  void encode_whole(SnapshotBuilder& builder, std::size_t index, SegmentTeam& team) override {
     if (capture_ == nullptr) return;
     // stage() made the bases what is to be written.
     if (capture_->taken() != DeviceCapture::Take::bases) capture_->take(DeviceCapture::Take::bases);
-    encode(builder, index);
+    encode(builder, index, team);
   }
 
   void discard() override {
@@ -98,7 +98,7 @@ class DeviceRegion final : public RegionCapture {
     capture_->pool().clear();
   }
 
-  void copy_base_to_region() override {
+  void restore(const Chain&, std::size_t) override {
     if (spec().bytes == 0) return;
     const DeviceGuard guard(device_);
     program_.record(spec().stream);

@@ -1,6 +1,6 @@
 #pragma once
 // One protected region inside the CaptureEngine: its base, and what begin() found out about it. One implementation
-// for host memory, one for device memory.
+// for host memory (with a base or with page digests in its place), one for device memory.
 
 #include <array>
 #include <cstdint>
@@ -9,7 +9,10 @@
 
 #include "foreweave/state/chain.hpp"
 #include "foreweave/state/region.hpp"
+#include "foreweave/state/capture.hpp"
 #include "foreweave/state/snapshot.hpp"
+#include "state/capture_moment.hpp"
+#include "state/segment_team.hpp"
 #include "state/staging.hpp"
 
 namespace foreweave::state_detail {
@@ -28,20 +31,25 @@ class RegionCapture {
     shape_ = page_shape(spec.type, spec.extents);
   }
 
-  /// Takes what differs from the base (`full`: everything), so that the program may go on. Returns the bytes staged.
-  virtual std::uint64_t stage(bool full, Staging& staging) = 0;
+  /// Takes what differs from the base (a full capture: everything), so that the program may go on. Adds what it did to
+  /// `report`.
+  virtual void stage(CaptureMoment& moment, Staging& staging, CaptureReport& report) = 0;
   /// True when stage() already changed the base: it then is the base of the pending capture only.
   virtual bool base_moved() const = 0;
   /// Encodes what stage() took, as region `index` of the snapshot, and moves the base on.
-  virtual void encode(SnapshotBuilder& builder, std::size_t index) = 0;
+  virtual void encode(SnapshotBuilder& builder, std::size_t index, SegmentTeam& team) = 0;
   /// The same for a store that lacks the base: all of the region, as it was when stage() ran, as a full snapshot.
-  virtual void encode_whole(SnapshotBuilder& builder, std::size_t index) = 0;
+  /// Error(absent) where there is no base to take it from.
+  virtual void encode_whole(SnapshotBuilder& builder, std::size_t index, SegmentTeam& team) = 0;
   /// Forgets what stage() took.
   virtual void discard() = 0;
 
   /// Makes the base what region `index` of the chain is. The program's memory is not touched.
   virtual void load_base(const Chain& chain, std::size_t index) = 0;
-  virtual void copy_base_to_region() = 0;
+  /// Makes the region what load_base() has read.
+  virtual void restore(const Chain& chain, std::size_t index) = 0;
+  /// False: a whole snapshot can only be taken from the region itself, at stage().
+  virtual bool has_base() const { return true; }
 
   /// Memory that this region takes now, but for Staging's.
   virtual std::uint64_t held_bytes() const = 0;
@@ -55,7 +63,7 @@ class RegionCapture {
   kernels::PageShape shape_;
 };
 
-std::unique_ptr<RegionCapture> make_host_region(const RegionSpec& spec);
+std::unique_ptr<RegionCapture> make_host_region(const RegionSpec& spec, bool with_base, Tracking tracking);
 
 class DeviceCapture;
 /// The regions of each device are captured together. An engine has one of these.

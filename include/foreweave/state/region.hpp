@@ -41,6 +41,9 @@ struct RegionSpec {
   MemorySpace space = MemorySpace::host;   ///< where `data` lies (device/memory.hpp: memory_space_of tells)
   void* stream = nullptr;                  ///< device regions: the cudaStream_t whose work precedes a capture
   std::optional<GlobalPart> part = {};     ///< none: the region is this rank's own, and needs the same number of ranks
+  bool base = true;                        ///< host regions: false holds a digest of each page (1/1024 of the memory) in
+                                           ///< place of a copy. Pages that changed are then stored whole, not as deltas,
+                                           ///< and the version after a restore is a full one
 };
 
 }  // namespace foreweave
