@@ -1,4 +1,5 @@
-// What a capture costs: the targets [capture.clean], [capture.dense], [capture.blocked] and [capture.memory].
+// What a capture costs: the targets [capture.clean], [capture.tracked], [capture.dense], [capture.blocked],
+// [capture.threads2] and [capture.memory].
 //
 // Data: two moments of a Gray-Scott field pair in double precision, so that nearly every word changes from one
 // capture to the next. Every figure is a ratio of two times that were taken one right after the other; the median of
@@ -182,8 +183,12 @@ class Benchmark {
   }
 
   std::vector<Result> run() {
-    clean();
+    clean("capture.clean", Tracking::never, true, "capture of clean regions / reading region and base");
+    clean("capture.clean_tracked", Tracking::always, true, "the same where the kernel tracks them");
+    clean("capture.clean_digests", Tracking::never, false, "the same with page digests in place of bases");
+    sparse();
     dense();
+    threads();
     sealed();
     stored();
     return results_;
@@ -194,13 +199,14 @@ class Benchmark {
   static constexpr std::size_t side = 256;
 
   void set_region(const HugeMemory& from) { std::memcpy(region_.data(), from.data(), bytes_); }
-  void add_regions(CaptureEngine& engine) {
+  void add_regions(CaptureEngine& engine, bool base = true) {
     for (int field = 0; field < 2; ++field) {
       engine.add({.name = field == 0 ? "u" : "v",
                   .data = region_.data() + static_cast<std::uint64_t>(field) * field_bytes_,
                   .bytes = field_bytes_,
                   .type = ElementType::f64,
-                  .extents = {planes_, side, side}});
+                  .extents = {planes_, side, side},
+                  .base = base});
     }
   }
   double copy_seconds() {
@@ -213,13 +219,22 @@ class Benchmark {
   }
   double rate(double time) const { return static_cast<double>(bytes_) / time * 1e-9; }
 
-  void clean() {
+  static CaptureOptions with(Tracking tracking, int threads = 1) {
+    CaptureOptions options;
+    options.tracking = tracking;
+    options.threads = threads;
+    return options;
+  }
+
+  void clean(const std::string& id, Tracking tracking, bool base, const std::string& what) {
     NullStore store;
-    CaptureEngine engine({});
-    add_regions(engine);
+    CaptureEngine engine(with(tracking));
+    add_regions(engine, base);
     Version version = 0;
-    engine.begin(++version);
-    engine.finish(store);
+    for (int i = 0; i < 2; ++i) {
+      engine.begin(++version);
+      engine.finish(store);
+    }
     std::vector<double> ratios;
     std::uint64_t sum = 0;
     copy_seconds();
@@ -232,12 +247,78 @@ class Benchmark {
       if (i >= 0) ratios.push_back(capture / read);
     }
     sink_ = sum;
-    results_.push_back(summary("capture.clean", ratios, "ratio", "capture of clean regions / reading region and base"));
+    results_.push_back(summary(id, ratios, "ratio", what));
+  }
+
+  /// One system page in 64 is written between two captures: what finding them costs, the program's faults included.
+  void sparse() {
+    std::vector<double> costs[2], faults, finds;
+    constexpr std::uint64_t stride = 64 * 4096;
+    for (const bool tracked : {false, true}) {
+      NullStore store;
+      CaptureEngine engine(with(tracked ? Tracking::always : Tracking::never));
+      add_regions(engine);
+      Version version = 0;
+      std::uint64_t at = 0;
+      const auto write = [&] {
+        at += 4096;
+        for (std::uint64_t page = at % stride; page < bytes_; page += stride) region_[page] ^= std::byte{1};
+      };
+      for (int i = -3; i < repeats_; ++i) {
+        const double wrote = seconds(write);
+        const double begin = seconds([&] { engine.begin(++version); });
+        const auto report = engine.finish(store);
+        if (i < 0) continue;
+        costs[tracked].push_back((wrote + begin) * 1e3);
+        if (report.write_faults != 0) faults.push_back(wrote * 1e6 / static_cast<double>(report.write_faults));
+        if (tracked) finds.push_back(begin * 1e3);
+      }
+    }
+    results_.push_back(summary("capture.sparse_compared", costs[0], "ms", "writing 1 page in 64 and begin(), compared"));
+    results_.push_back(summary("capture.sparse_tracked", costs[1], "ms", "the same, tracked by the kernel"));
+    results_.push_back(summary("capture.sparse_blocked", finds, "ms", "of it, begin()"));
+    if (!faults.empty()) results_.push_back(summary("capture.fault", faults, "us", "first write to a tracked page"));
+    // The rule, left to itself, on the two extremes.
+    for (const bool all : {false, true}) {
+      NullStore store;
+      CaptureEngine engine(with(Tracking::automatic));
+      add_regions(engine);
+      std::vector<double> tracked;
+      Version version = 0;
+      for (int i = 0; i < 8; ++i) {
+        if (all) change();
+        engine.begin(++version);
+        const auto report = engine.finish(store);
+        if (i >= 5) tracked.push_back(static_cast<double>(report.tracked_bytes) / static_cast<double>(bytes_));
+      }
+      results_.push_back(summary(all ? "capture.auto_dense" : "capture.auto_clean", tracked, "ratio",
+                                 all ? "share tracked of its own accord, all words changing" : "the same, none changing"));
+    }
+  }
+
+  /// Encoding with one thread and with two, in turn.
+  void threads() {
+    NullStore store;
+    CaptureEngine one(with(Tracking::never, 1)), two(with(Tracking::never, 2));
+    add_regions(one);
+    add_regions(two);
+    std::vector<double> ratios;
+    Version version = 0;
+    for (int i = -2; i < repeats_; ++i) {
+      change();
+      ++version;
+      one.begin(version);
+      two.begin(version);
+      const double alone = seconds([&] { one.finish(store); });
+      const double together = seconds([&] { two.finish(store); });
+      if (i >= 0) ratios.push_back(alone / together);
+    }
+    results_.push_back(summary("capture.threads2", ratios, "ratio", "encoding with two threads / with one"));
   }
 
   void dense() {
     NullStore store;
-    CaptureEngine engine({});
+    CaptureEngine engine(with(Tracking::never));
     add_regions(engine);
     Version version = 0;
     engine.begin(++version);

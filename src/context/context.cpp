@@ -18,6 +18,7 @@
 #include "context/inventory.hpp"
 #include "context/orphans.hpp"
 #include "context/redundancy.hpp"
+#include "context/spare_cores.hpp"
 #include "context/status_page.hpp"
 #include "context/stores.hpp"
 #include "context/worker.hpp"
@@ -289,6 +290,7 @@ struct Context::Impl {
     with_parity = !view.groups.empty();
     first_full = 0;
 
+    hubs_here = static_cast<int>(std::count(nodes.begin(), nodes.end(), group->node()));
     std::map<comm::HubId, Bytes> addresses;
     steps_when_lost = 0;
     for (const auto& one : all) {
@@ -325,7 +327,9 @@ struct Context::Impl {
     log::set_rank(*role);
     if (recorder) recorder->set_rank(*role);
     if (capture || !options.enabled) return;
-    capture = std::make_unique<CaptureEngine>(CaptureOptions{*role, ranks, options.job, key, options.staging, options.max_chain});
+    capture = std::make_unique<CaptureEngine>(
+        CaptureOptions{*role, ranks, options.job, key, options.staging, options.max_chain, options.track,
+                       context::capture_threads(options, hubs_here), options.base_budget});
     capture->add(RegionSpec{steps_region, &steps, sizeof steps, ElementType::u64, {}, {}, {}, GlobalPart::replicated()});
   }
 
@@ -429,6 +433,7 @@ struct Context::Impl {
       {
         const std::lock_guard lock(statistics_mutex);
         statistics.bytes_captured += report.region_bytes;
+        statistics.bytes_tracked += report.tracked_bytes;
         statistics.bytes_stored += report.snapshot_bytes;
       }
       if (recorder) recorder->add(report, begin);
@@ -876,6 +881,7 @@ struct Context::Impl {
 
   Rank ranks = 0;
   std::optional<Rank> rank;
+  int hubs_here = 1;   ///< ranks on this node
   comm::Epoch epoch = 0;
   std::vector<Inventory> spares;
   std::set<comm::HubId> dead_spares;   // of those

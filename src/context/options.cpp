@@ -259,6 +259,14 @@ std::vector<Row> make_table() {
                                        "links of a delta chain before it is folded, or a full snapshot taken instead"));
   t.push_back(count_row<std::uint32_t>("keep", &Options::keep, 1, 1u << 20,
                                        "newest versions kept besides the committed one"));
+  t.push_back(bytes_row("base_budget", &Options::base_budget,
+                        "limit of base copies of host regions; those protected past it have page digests; 0: none"));
+  t.push_back(choice_row<Tracking, 3>(
+      "track", &Options::track,
+      {{{"auto", Tracking::automatic}, {"never", Tracking::never}, {"always", Tracking::always}}},
+      "whether the kernel tells which pages of host regions were written; auto: where that pays and nothing is pinned"));
+  t.push_back(count_row<std::uint32_t>("capture_threads", &Options::capture_threads, 0, 256,
+                                       "threads that encode a capture; 0: one, or more where cores are to spare"));
   t.push_back(bytes_row("staging", &Options::staging, "staging memory of captures; 0: as much as the regions"));
   t.push_back(choice_row<TransportChoice, 2>("transport", &Options::transport,
                                              {{{"ucx", TransportChoice::ucx}, {"mpi", TransportChoice::mpi}}},

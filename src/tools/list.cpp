@@ -104,6 +104,7 @@ int list_stores(const fs::path& folder, bool json) {
 
 struct HubSummary {
   std::uint64_t captured = 0, stored = 0, sent = 0, received = 0, failed_transfers = 0;
+  std::uint64_t tracked = 0, faults = 0, by_digests = 0;
   std::int64_t blocked_median = 0, blocked_max = 0;
   Version newest = 0, committed = 0;
 };
@@ -114,6 +115,9 @@ HubSummary summarize(const trace::HubTrace& hub) {
   for (const auto& [time, rank, report] : hub.captures) {
     s.captured += report.region_bytes;
     s.stored += report.snapshot_bytes;
+    s.tracked += report.tracked_bytes;
+    s.faults += report.write_faults;
+    s.by_digests += report.digest_bytes;
     s.newest = std::max(s.newest, report.version);
     blocked.push_back(report.blocked_ns);
   }
@@ -166,6 +170,9 @@ Json json_of(const trace::HubTrace& hub) {
                       {"host", hub.host},
                       {"captures", std::uint64_t{hub.captures.size()}},
                       {"captured_bytes", s.captured},
+                      {"tracked_bytes", s.tracked},
+                      {"write_faults", s.faults},
+                      {"digest_bytes", s.by_digests},
                       {"stored_bytes", s.stored},
                       {"sent_bytes", s.sent},
                       {"received_bytes", s.received},
@@ -194,6 +201,10 @@ void print_hub(const trace::HubTrace& hub) {
             << ", sent " << human_bytes(s.sent) << ", received " << human_bytes(s.received) << '\n'
             << "  blocked " << milliseconds(s.blocked_median) << " median, " << milliseconds(s.blocked_max)
             << " most";
+  if (s.tracked != 0) {
+    std::cout << "; " << human_bytes(s.tracked) << " tracked by the kernel, " << s.faults << " first writes";
+  }
+  if (s.by_digests != 0) std::cout << "; " << human_bytes(s.by_digests) << " without a base";
   if (s.failed_transfers != 0) std::cout << "; " << s.failed_transfers << " transfers failed";
   if (hub.dropped_records != 0) std::cout << "; " << hub.dropped_records << " records were dropped";
   std::cout << '\n';

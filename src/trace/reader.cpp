@@ -119,6 +119,9 @@ class TableReader {
   auto u64(const char* name) { return get<std::uint64_t>(name, H5T_NATIVE_UINT64); }
   auto i32(const char* name) { return get<std::int32_t>(name, H5T_NATIVE_INT32); }
   auto u32(const char* name) { return get<std::uint32_t>(name, H5T_NATIVE_UINT32); }
+  /// A column that traces of an earlier Foreweave lack: zeros then. Only after another column.
+  auto u64_if_there(const char* name) { return has(name) ? u64(name) : std::vector<std::uint64_t>(rows_); }
+  auto i64_if_there(const char* name) { return has(name) ? i64(name) : std::vector<std::int64_t>(rows_); }
   auto choice(const char* name) { return get<std::int8_t>(name, H5T_NATIVE_INT8); }
   auto wide(const char* name, std::size_t width) {
     auto values = source_.column<std::uint64_t>(table_ + "/" + name, H5T_NATIVE_UINT64, width);
@@ -132,6 +135,7 @@ class TableReader {
   }
 
  private:
+  bool has(const char* name) const { return source_.has((table_ + "/" + name).c_str()); }
   template <class T>
   std::vector<T> get(const char* name, hid_t type) {
     auto values = source_.column<T>(table_ + "/" + name, type);
@@ -156,6 +160,9 @@ void read_captures(const Source& source, HubTrace& hub) {
   const auto rank = t.i32("rank");
   const auto version = t.u64("version"), base = t.u64("base"), region = t.u64("region_bytes"), pages = t.u64("pages"),
              dirty = t.u64("dirty_pages"), staged = t.u64("staged_bytes"), snapshot = t.u64("snapshot_bytes");
+  const auto tracked = t.u64_if_there("tracked_bytes"), faults = t.u64_if_there("write_faults"),
+             digests = t.u64_if_there("digest_bytes");
+  const auto hold = t.i64_if_there("hold");
   const auto transforms = t.wide("pages_by_transform", kernels::transform_count);
   for (std::size_t i = 0; i < time.size(); ++i) {
     CaptureRow row;
@@ -168,6 +175,10 @@ void read_captures(const Source& source, HubTrace& hub) {
     r.pages = pages[i];
     r.dirty_pages = dirty[i];
     r.staged_bytes = staged[i];
+    r.tracked_bytes = tracked[i];
+    r.write_faults = faults[i];
+    r.digest_bytes = digests[i];
+    r.hold_ns = hold[i];
     r.snapshot_bytes = snapshot[i];
     std::copy_n(transforms.begin() + static_cast<std::ptrdiff_t>(i * kernels::transform_count),
                 kernels::transform_count, r.pages_by_transform.begin());

@@ -41,10 +41,14 @@ const Table captures{"captures",
                       {"pages", Kind::u64, "1", "pages of all regions"},
                       {"dirty_pages", Kind::u64, "1", "pages that had changed"},
                       {"staged_bytes", Kind::u64, "B", "bytes copied to staging while the program was blocked"},
+                      {"tracked_bytes", Kind::u64, "B", "bytes of the regions where the kernel told what was written"},
+                      {"write_faults", Kind::u64, "1", "first writes to system pages that it saw there"},
+                      {"digest_bytes", Kind::u64, "B", "bytes of the regions whose changes page digests told"},
                       {"snapshot_bytes", Kind::u64, "B", "bytes of the snapshot as stored"},
                       {"pages_by_transform", Kind::u64, "1", "changed pages by the transform the codec chose",
                        kernels::transform_count},
                       {"blocked", Kind::i64, "ns", "time the program was blocked"},
+                      {"hold", Kind::i64, "ns", "of it, finding and copying what changed; the rest was waiting"},
                       {"encode", Kind::i64, "ns", "time of encoding and storing in the background"}}};
 const Table transfers{"transfers",
                       "snapshots sent to and received from other hubs",
@@ -268,10 +272,14 @@ void append_rows(WritableFile& file, const Rows& rows) {
     to.u64("pages", [&](auto i) { return r[i].report.pages; });
     to.u64("dirty_pages", [&](auto i) { return r[i].report.dirty_pages; });
     to.u64("staged_bytes", [&](auto i) { return r[i].report.staged_bytes; });
+    to.u64("tracked_bytes", [&](auto i) { return r[i].report.tracked_bytes; });
+    to.u64("write_faults", [&](auto i) { return r[i].report.write_faults; });
+    to.u64("digest_bytes", [&](auto i) { return r[i].report.digest_bytes; });
     to.u64("snapshot_bytes", [&](auto i) { return r[i].report.snapshot_bytes; });
     to.column<std::uint64_t>(
         "pages_by_transform", H5T_NATIVE_UINT64, [&](auto i, auto j) { return r[i].report.pages_by_transform[j]; },
         kernels::transform_count);
+    to.i64("hold", [&](auto i) { return r[i].report.hold_ns; });
     to.i64("blocked", [&](auto i) { return r[i].report.blocked_ns; });
     to.i64("encode", [&](auto i) { return r[i].report.encode_ns; });
   }

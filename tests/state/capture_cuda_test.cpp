@@ -310,6 +310,25 @@ TEST_F(CaptureCudaTest, MemoryIsBounded) {
   EXPECT_TRUE(read_region(Chain::open(*store_, {0, 2}, nullptr), 0) == region.model.content);
 }
 
+TEST_F(CaptureCudaTest, PinnedMemoryIsNeverTracked) {
+  // A device writes to it past the page tables, and nobody would be told.
+  const PinnedBuffer memory(2 * segment_bytes);
+  std::fill_n(memory.data(), memory.size(), std::byte{1});
+  CaptureOptions options;
+  options.tracking = Tracking::always;
+  for (const auto said : {MemorySpace::pinned, MemorySpace::host}) {
+    const TemporaryFolder folder;
+    const auto store = memory_store(folder);
+    CaptureEngine engine(options);
+    engine.add({.name = "u", .data = memory.data(), .bytes = memory.size(), .space = said});
+    for (Version version = 1; version <= 4; ++version) {
+      engine.begin(version);
+      EXPECT_EQ(engine.finish(*store).tracked_bytes, 0u);
+      memory.data()[version * 5000] ^= std::byte{1};
+    }
+  }
+}
+
 TEST_F(CaptureCudaTest, RefusesHostMemoryThatIsSaidToBeADevices) {
   Bytes memory(100);
   CaptureEngine engine({});

@@ -467,6 +467,153 @@ TEST_F(CaptureTest, StagingIsBoundedWhenAskedFor) {
   program.expect_stored(*store_, 6);
 }
 
+// ---- regions without a base ------------------------------------------------------------------------------------------
+
+TEST_F(CaptureTest, WithoutABaseChangedPagesGoWholeAndRestoreTheSame) {
+  for (const std::uint64_t staging : {std::uint64_t{0}, 40 * page_bytes}) {
+    for (const std::size_t size : {std::size_t{1}, page_bytes - 3, 2 * segment_bytes + 12345}) {
+      SCOPED_TRACE(std::to_string(size) + " bytes, staging " + std::to_string(staging));
+      const TemporaryFolder folder;
+      const auto store = memory_store(folder);
+      Bytes memory(size, std::byte{5});
+      // Among them pages of zeros, and pages that become zeros: a delta against nothing could not tell them.
+      CaptureEngine engine({.staging_bytes = staging});
+      engine.add({.name = "u", .data = memory.data(), .bytes = size, .base = false});
+      std::map<Version, Bytes> states;
+      std::mt19937_64 random(size);
+      for (Version version = 1; version <= 8; ++version) {
+        engine.begin(version);
+        states[version] = memory;
+        std::fill(memory.begin(), memory.end(), std::byte{0xAB});
+        const auto report = engine.finish(*store);
+        memory = states[version];
+        EXPECT_EQ(report.base, version - 1);
+        EXPECT_EQ(report.digest_bytes, size);
+        const std::size_t at = random() % size, length = std::min<std::size_t>(size - at, 1 + random() % 50000);
+        std::fill_n(memory.begin() + static_cast<std::ptrdiff_t>(at), length,
+                    version % 2 == 0 ? std::byte{0} : static_cast<std::byte>(random()));
+      }
+      for (const auto& [version, state] : states) {
+        EXPECT_TRUE(read_region(Chain::open(*store, {0, version}, nullptr), 0) == state) << "version " << version;
+      }
+      EXPECT_LT(engine.held_bytes(), 4 * page_bytes + size + size / 500 + (staging == 0 ? size : 6 * segment_bytes));
+      engine.restore(Chain::open(*store, {0, 5}, nullptr));
+      EXPECT_TRUE(memory == states[5]);
+      for (Version version = 6; version <= 8; ++version) store->erase({0, version});
+      memory[size / 2] ^= std::byte{1};
+      engine.begin(6);
+      EXPECT_EQ(engine.finish(*store).base, 0u) << "full after a restore";
+      EXPECT_TRUE(read_region(Chain::open(*store, {0, 6}, nullptr), 0) == memory);
+    }
+  }
+}
+
+TEST_F(CaptureTest, WithoutABaseOnlyWhatChangedIsStored) {
+  Bytes memory = random_bytes(100 * page_bytes, 1);
+  CaptureEngine engine({});
+  engine.add({.name = "u", .data = memory.data(), .bytes = memory.size(), .base = false});
+  engine.begin(1);
+  engine.finish(*store_);
+  EXPECT_LT(engine.held_bytes(), memory.size() * 102 / 100 + segment_bytes) << "staging, and digests";
+  memory[3 * page_bytes + 5] ^= std::byte{1};
+  engine.begin(2);
+  EXPECT_EQ(engine.finish(*store_).dirty_pages, 1u);
+  engine.begin(3);
+  engine.abandon();
+  memory[4 * page_bytes + 5] ^= std::byte{1};
+  engine.begin(4);
+  engine.abandon();  // nothing is forgotten by it
+  engine.begin(5);
+  EXPECT_EQ(engine.finish(*store_).dirty_pages, 1u);
+  EXPECT_TRUE(read_region(Chain::open(*store_, {0, 5}, nullptr), 0) == memory);
+  // A store without the version before cannot be given a whole one: it is an error, and then it is.
+  const TemporaryFolder other_folder;
+  const auto other = memory_store(other_folder);
+  memory[7] ^= std::byte{1};
+  engine.begin(6);
+  expect_error(ErrorCategory::absent, {"'u'", "without a base"}, [&] { engine.finish(*other); });
+  engine.begin(6);
+  EXPECT_EQ(engine.finish(*other).base, 0u);
+  EXPECT_TRUE(read_region(Chain::open(*other, {0, 6}, nullptr), 0) == memory);
+}
+
+TEST_F(CaptureTest, RegionsPastTheBudgetOfBasesHaveDigests) {
+  Bytes a(10 * page_bytes, std::byte{1}), b(10 * page_bytes, std::byte{2}), c(5 * page_bytes, std::byte{3});
+  CaptureOptions options;
+  options.base_bytes = 16 * page_bytes;
+  CaptureEngine engine(options);
+  engine.add({.name = "a", .data = a.data(), .bytes = a.size()});
+  engine.add({.name = "b", .data = b.data(), .bytes = b.size()});
+  engine.add({.name = "c", .data = c.data(), .bytes = c.size()});
+  for (Version version = 1; version <= 3; ++version) {
+    a[version] = b[version] = c[version] = static_cast<std::byte>(17 * version);
+    engine.begin(version);
+    const auto report = engine.finish(*store_);
+    EXPECT_EQ(report.digest_bytes, b.size());
+    EXPECT_EQ(report.dirty_pages, version == 1 ? 25u : 3u);
+    const auto chain = Chain::open(*store_, {0, version}, nullptr);
+    EXPECT_TRUE(read_region(chain, 0) == a && read_region(chain, 1) == b && read_region(chain, 2) == c);
+  }
+}
+
+// ---- several threads -------------------------------------------------------------------------------------------------
+
+TEST_F(CaptureTest, AnyNumberOfThreadsWritesTheSameBytes) {
+  const auto segments_of = [&](int threads, std::uint64_t staging) {
+    const TemporaryFolder folder;
+    const auto store = memory_store(folder);
+    CaptureOptions options;
+    options.threads = threads;
+    options.staging_bytes = staging;
+    Program program(options);
+    program.protect(random_region("u", 20 * segment_bytes + 777, 1, ElementType::bytes));
+    program.protect({"v", ElementType::f64, {}, Bytes(9 * segment_bytes)});
+    program.protect(random_region("w", 100, 3));
+    std::mt19937_64 random(8);
+    std::vector<std::uint64_t> digests;
+    for (Version version = 1; version <= 3; ++version) {
+      program.capture(*store, version);
+      const auto chain = Chain::open(*store, {0, version}, nullptr);
+      for (const auto& region : chain.manifest().regions) {
+        for (const auto& segment : region.segments) digests.push_back(segment.digest);
+      }
+      program.expect_stored(*store, version);
+      scribble(program.regions, random, 12);
+    }
+    return digests;
+  };
+  for (const std::uint64_t staging : {std::uint64_t{0}, 7 * segment_bytes}) {
+    const auto one = segments_of(1, staging);
+    EXPECT_GT(one.size(), 40u);
+    for (const int threads : {2, 3, 5}) EXPECT_EQ(segments_of(threads, staging), one) << threads << " threads";
+  }
+  CaptureOptions none;
+  none.threads = 0;
+  expect_error(ErrorCategory::argument, {"0 threads"}, [&] { CaptureEngine{none}; });
+}
+
+TEST_F(CaptureTest, AStoreThatFailsUnderSeveralThreadsIsAnError) {
+  for (int good_calls = 0; good_calls < 30; good_calls += 3) {
+    CaptureOptions options;
+    options.threads = 3;
+    Program program(options);
+    program.protect(random_region("u", 25 * segment_bytes, 1));
+    FailingStore failing(*store_, good_calls);
+    program.engine.begin(1);
+    const auto before = folder_.files();
+    try {
+      program.engine.finish(failing);
+      EXPECT_FALSE(failing.failed());
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), ErrorCategory::io);
+      EXPECT_EQ(folder_.files(), before);
+      EXPECT_EQ(program.capture(*store_, 1).base, 0u);
+    }
+    program.states[1] = program.regions;
+    program.expect_stored(*store_, 1);
+  }
+}
+
 TEST(CaptureProperty, AnySeriesOfCallsKeepsEveryStoredVersionExact) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -475,7 +622,11 @@ TEST(CaptureProperty, AnySeriesOfCallsKeepsEveryStoredVersionExact) {
     const auto store = memory_store(folder);
     const auto key = seed % 3 == 0 ? Key::random() : nullptr;
     const std::uint64_t staging = seed % 2 == 0 ? 0 : page_bytes * (1 + random() % 200);
-    Program program({.key = key, .staging_bytes = staging});
+    CaptureOptions options{.key = key, .staging_bytes = staging};
+    options.threads = 1 + static_cast<int>(seed % 3);
+    options.tracking = seed % 4 == 0 ? Tracking::always : Tracking::automatic;
+    options.base_bytes = seed % 5 == 0 ? 500000 : 0;
+    Program program(options);
     const auto add_region = [&] {
       const std::array types{ElementType::bytes, ElementType::f32, ElementType::f64, ElementType::i64};
       const auto type = types[random() % types.size()];

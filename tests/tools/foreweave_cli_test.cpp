@@ -170,10 +170,12 @@ TEST_P(CliTrace, ListsARun) {
   EXPECT_THAT(listed.text,
               AllOf(HasSubstr("run sample-1 of job gray-scott, 3 ranks"), HasSubstr("found hub 1 dead (rank 1)"),
                     HasSubstr(GetParam() ? "recovered (relaunch)" : "recovered (in_place)"),
-                    HasSubstr("from mirror on hub 2"), HasSubstr("7 steps lost")));
+                    HasSubstr("from mirror on hub 2"), HasSubstr("7 steps lost"),
+                    HasSubstr("tracked by the kernel")));
   const auto json = run("ls --json " + folder.string());
   EXPECT_EQ(json.status, 0);
-  EXPECT_THAT(json.text, AllOf(HasSubstr("\"newest_version\": 24"), HasSubstr("\"committed_version\": 24")));
+  EXPECT_THAT(json.text, AllOf(HasSubstr("\"newest_version\": 24"), HasSubstr("\"committed_version\": 24"),
+                               HasSubstr("\"tracked_bytes\": ")));
 }
 
 TEST_P(CliTrace, ReportIsOnePageWithItsNumbers) {
@@ -194,7 +196,7 @@ TEST_P(CliTrace, ReportIsOnePageWithItsNumbers) {
   EXPECT_THAT(read(folder / "report-data/timeline.svg"), HasSubstr("</svg>"));
   EXPECT_THAT(read(folder / "report-data/timeline.csv"),
               AllOf(HasSubstr("recovery"), HasSubstr("failure"), HasSubstr("send")));
-  EXPECT_THAT(read(folder / "report-data/summary.csv"), AllOf(HasSubstr("failures,1"), HasSubstr("recoveries,1")));
+  EXPECT_THAT(read(folder / "report-data/summary.csv"), AllOf(HasSubstr("failures,1"), HasSubstr("recoveries,1"), HasSubstr("tracked_bytes,1")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Recovery, CliTrace, ::testing::Bool(),

@@ -32,6 +32,8 @@ inline void record_sample_run(const std::filesystem::path& folder, bool relaunch
     r.pages = 2048;
     r.dirty_pages = full ? 2048 : 700 + 30 * static_cast<std::uint64_t>(version);
     r.staged_bytes = r.dirty_pages * 16384;
+    r.tracked_bytes = full ? 0 : r.region_bytes / 2;
+    r.write_faults = full ? 0 : 100;
     r.snapshot_bytes = r.dirty_pages * (full ? 9000 : 6000);
     r.pages_by_transform = {r.dirty_pages / 20, r.dirty_pages / 6, r.dirty_pages / 4, r.dirty_pages / 5, 0};
     r.pages_by_transform[4] = r.dirty_pages - r.pages_by_transform[0] - r.pages_by_transform[1] -

@@ -45,6 +45,10 @@ class RecorderTest : public ::testing::Test {
     r.pages = 64;
     r.dirty_pages = version % 64;
     r.staged_bytes = 100 * version;
+    r.tracked_bytes = 50 * version;
+    r.write_faults = 6 * version;
+    r.digest_bytes = 7 * version;
+    r.hold_ns = static_cast<std::int64_t>(900 * version);
     r.snapshot_bytes = 10 * version;
     r.pages_by_transform = {version, 2 * version, 3 * version, 4 * version, 5 * version};
     r.blocked_ns = static_cast<std::int64_t>(1000 * version);
@@ -175,6 +179,10 @@ TEST_F(RecorderTest, TheReaderGivesBackWhatWasRecorded) {
     ASSERT_EQ(row.report.pages, expected.pages);
     ASSERT_EQ(row.report.dirty_pages, expected.dirty_pages);
     ASSERT_EQ(row.report.staged_bytes, expected.staged_bytes);
+    ASSERT_EQ(row.report.tracked_bytes, expected.tracked_bytes);
+    ASSERT_EQ(row.report.write_faults, expected.write_faults);
+    ASSERT_EQ(row.report.digest_bytes, expected.digest_bytes);
+    ASSERT_EQ(row.report.hold_ns, expected.hold_ns);
     ASSERT_EQ(row.report.snapshot_bytes, expected.snapshot_bytes);
     ASSERT_EQ(row.report.pages_by_transform, expected.pages_by_transform);
     ASSERT_EQ(row.report.blocked_ns, expected.blocked_ns);

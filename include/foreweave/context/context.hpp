@@ -42,6 +42,7 @@ constexpr ElementType element_type_of() {
 struct Statistics {
   std::uint64_t captures = 0;
   std::uint64_t bytes_captured = 0;      ///< region bytes of all captures
+  std::uint64_t bytes_tracked = 0;       ///< of these, where the kernel told what was written, and the rest was not read
   std::uint64_t bytes_stored = 0;        ///< snapshot bytes written to the own store
   std::uint64_t bytes_sent = 0;          ///< to other hubs, payload and heads
   std::uint64_t held_bytes = 0;          ///< bases, staging and scratch now

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "foreweave/core/log.hpp"
+#include "foreweave/state/capture.hpp"
 
 namespace foreweave {
 
@@ -63,6 +64,9 @@ struct Options {
   std::uint32_t max_chain = 8;            ///< links of a delta chain, the full one included
   std::uint32_t keep = 1;                 ///< newest versions kept besides the committed one
   std::uint64_t staging = 0;              ///< bytes, 0: as much as the regions
+  std::uint64_t base_budget = 0;          ///< bytes of the bases of host regions, 0: none
+  Tracking track = Tracking::automatic;
+  std::uint32_t capture_threads = 0;      ///< that encode a capture; 0: more than one only where cores are to spare
   TransportChoice transport = TransportChoice::ucx;
   std::string ucx_tls = "tcp,self";
   std::string ucx_net_devices;            ///< empty: UCX chooses

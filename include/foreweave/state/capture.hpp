@@ -75,7 +75,8 @@ class CaptureEngine {
   /// then costs less than folding all of them, here and on every mirror.
   void begin(Version version);
   /// Whatever it throws (disk full, over budget), what the store held before stays, and the next capture is full. A
-  /// store that does not hold the version that begin() took a delta against gets a full snapshot.
+  /// store that does not hold the version that begin() took a delta against gets a full snapshot; Error(absent) where a
+  /// region has no base to make it from.
   CaptureReport finish(Store& store);
   /// Forget what begin() staged.
   void abandon();
@@ -84,7 +85,7 @@ class CaptureEngine {
   void forget();
 
   /// Writes the state at the end of `chain` into the regions and makes it the base, so that the next capture is a delta
-  /// against it. The region names, sizes and types must match: Error(argument) names the first difference, before
+  /// against it (with regions that have no base: full). The region names, sizes and types must match: Error(argument) names the first difference, before
   /// anything is written; damage found in the chain (Error(format/security)) leaves the regions untouched too.
   void restore(const Chain& chain);
 

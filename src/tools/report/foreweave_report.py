@@ -136,11 +136,13 @@ def per_version(run):
     versions = {}
     for hub, row in run.rows("captures"):
         at = versions.setdefault((hub.attempt, hub.era(row["time"]), int(row["version"])), {
-            "time_s": run.seconds(hub, row["time"]), "full": True, "captured": 0, "stored": 0, "sent": 0, "pages": 0,
+            "time_s": run.seconds(hub, row["time"]), "full": True, "captured": 0, "tracked": 0, "digests": 0, "stored": 0, "sent": 0, "pages": 0,
             "dirty_pages": 0, "blocked": [], "encode": [], "transforms": [0] * len(hub.transforms)})
         at["time_s"] = min(at["time_s"], run.seconds(hub, row["time"]))
         at["full"] = at["full"] and int(row["base"]) == 0
         at["captured"] += int(row["region_bytes"])
+        at["tracked"] += int(row.get("tracked_bytes", 0))   # traces of earlier versions lack it
+        at["digests"] += int(row.get("digest_bytes", 0))
         at["stored"] += int(row["snapshot_bytes"])
         at["pages"] += int(row["pages"])
         at["dirty_pages"] += int(row["dirty_pages"])
@@ -167,6 +169,8 @@ def totals(run, versions):
     return {
         "versions": len({key[2] for key, _ in versions}),
         "captured_bytes": captured, "stored_bytes": stored, "sent_bytes": sent,
+        "tracked_bytes": sum(v["tracked"] for _, v in versions),
+        "digest_bytes": sum(v["digests"] for _, v in versions),
         "ratio": captured / stored if stored else None,
         "blocked_ms_median": statistics.median(blocked) if blocked else None,
         "blocked_ms_max": max(blocked, default=None),
@@ -405,11 +409,11 @@ def write_numbers(folder, run, versions, summary, names):
     write_csv(here("versions.csv"),
               ["attempt", "after_recoveries", "version", "time_s", "full", "captured_bytes", "stored_bytes", "sent_bytes", "ratio", "pages",
                "dirty_pages", "blocked_ms_median", "blocked_ms_min", "blocked_ms_max", "encode_ms_median",
-               "encode_ms_min", "encode_ms_max"] + [f"pages_{n}" for n in names],
+               "encode_ms_min", "encode_ms_max", "tracked_bytes", "digest_bytes"] + [f"pages_{n}" for n in names],
               [[a, era, n, f"{v['time_s']:.9f}", int(v["full"]), v["captured"], v["stored"], v["sent"],
                 v["captured"] / v["stored"] if v["stored"] else "", v["pages"], v["dirty_pages"],
                 statistics.median(v["blocked"]), min(v["blocked"]), max(v["blocked"]), statistics.median(v["encode"]),
-                min(v["encode"]), max(v["encode"])] + v["transforms"] for (a, era, n), v in versions])
+                min(v["encode"]), max(v["encode"]), v["tracked"], v["digests"]] + v["transforms"] for (a, era, n), v in versions])
     spans = []
     for hub in run.hubs:
         who = [hub.attempt, hub.hub, hub.rank]
@@ -473,6 +477,10 @@ def summary_tiles(summary):
     if summary["blocked_ms_median"] is not None:
         tiles.append(tile(f"{summary['blocked_ms_median']:.2f} ms",
                           f"program blocked, median; most {summary['blocked_ms_max']:.2f} ms"))
+    if summary["tracked_bytes"]:
+        tiles.append(tile(human(summary["tracked_bytes"]), "of it tracked by the kernel, clean pages not read"))
+    if summary["digest_bytes"]:
+        tiles.append(tile(human(summary["digest_bytes"]), "of it without a base: changes found by digests"))
     tiles.append(tile(str(summary["failures"]), "processes lost" if summary["failures"] != 1 else "process lost"))
     return '<div class="tiles">' + "".join(tiles) + "</div>"
 
