@@ -11,7 +11,7 @@
 namespace foreweave::state_detail {
 
 /// Bytes of the largest head.
-inline constexpr std::size_t max_segment_head_bytes = 8 + pages_per_segment * sizeof(kernels::PageEntry);
+inline constexpr std::size_t max_segment_head_bytes = SnapshotBuilder::segment_head_room;
 
 /// Writes the head for the pages with these entries (clean ones 0; at most pages_per_segment) to `to` and returns its
 /// size; 0 when all pages are clean: such a segment is not stored.

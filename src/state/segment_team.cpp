@@ -5,7 +5,8 @@
 namespace foreweave::state_detail {
 
 namespace {
-constexpr std::size_t room_bytes = kernels::encode_bound(segment_bytes);
+constexpr std::size_t head_room = SnapshotBuilder::segment_head_room;
+constexpr std::size_t room_bytes = head_room + kernels::encode_bound(segment_bytes);
 }
 
 SegmentTeam::SegmentTeam(int threads) : parallel_(threads) {
@@ -51,7 +52,13 @@ void SegmentTeam::run(SnapshotBuilder& builder, std::size_t region, std::uint64_
     if (failed_) return;
   }
   slot.entries.fill(0);
-  slot.piece = encode(index, slot.room.get(), slot.entries);
+  std::byte* const room = slot.room.get() + head_room;
+  slot.piece = encode(index, room, slot.entries);
+  slot.assembled = {};
+  if (slot.piece.bodies.data() == room) {
+    slot.assembled = SnapshotBuilder::assemble(std::span(slot.entries).first(slot.piece.pages),
+                                               {room, slot.piece.bodies.size()});
+  }
   std::unique_lock lock(mutex_);
   slot.ready = true;
   if (!adding_) add_ready(builder, region, lock);
@@ -63,7 +70,11 @@ void SegmentTeam::add_ready(SnapshotBuilder& builder, std::size_t region, std::u
   while (!failed_ && slots_[next_ % slots_.size()].ready) {
     Slot& slot = slots_[next_ % slots_.size()];
     lock.unlock();
-    add(builder, region, slot.piece, slot.entries);
+    if (slot.assembled.bytes.empty()) {
+      add(builder, region, slot.piece, slot.entries);
+    } else {
+      builder.add_assembled(region, slot.piece.segment, std::span(slot.entries).first(slot.piece.pages), slot.assembled);
+    }
     lock.lock();
     slot.ready = false;
     ++next_;

@@ -42,6 +42,7 @@ class SegmentTeam {
     std::unique_ptr<std::byte[]> room;
     Entries entries{};
     Piece piece;
+    SnapshotBuilder::Assembled assembled;
     bool ready = false;
   };
 

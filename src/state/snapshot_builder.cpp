@@ -60,6 +60,13 @@ struct SnapshotBuilder::State {
     writer->append(bytes);
     offset += bytes.size();
   }
+  /// Checks a segment and counts it in. Returns its dirty pages.
+  std::uint64_t admit(std::size_t to, std::uint64_t segment, std::span<const kernels::PageEntry> entries,
+                      std::uint64_t bytes);
+  /// It stands in the buffer, or was appended.
+  void record(std::uint64_t segment, std::uint64_t bytes, std::uint64_t digest);
+  /// Seals into the buffer.
+  ByteView seal(ByteView plain_bytes);
   RawBuffer& assembled() { return plain ? *plain : buffer; }
 };
 
@@ -96,64 +103,104 @@ std::byte* SnapshotBuilder::segment_room() {
   return state_->assembled().end() + max_segment_head_bytes;
 }
 
-void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
-                                  std::span<const kernels::PageEntry> entries, ByteView bodies) {
-  State& s = *state_;
+std::uint64_t SnapshotBuilder::State::admit(std::size_t to, std::uint64_t segment,
+                                            std::span<const kernels::PageEntry> entries, std::uint64_t bytes) {
   const auto refuse = [&](ErrorCategory category, const std::string& why) {
-    throw Error(category, s.operation,
-                "segment " + std::to_string(segment) + " of region " + std::to_string(region) + ": " + why);
+    throw Error(category, operation,
+                "segment " + std::to_string(segment) + " of region " + std::to_string(to) + ": " + why);
   };
-  if (s.finished) refuse(ErrorCategory::state, "the snapshot is already finished");
-  if (region >= s.manifest.regions.size() || segment >= segment_count(s.manifest.regions[region].bytes)) {
+  if (finished) refuse(ErrorCategory::state, "the snapshot is already finished");
+  if (to >= manifest.regions.size() || segment >= segment_count(manifest.regions[to].bytes)) {
     refuse(ErrorCategory::argument, "the snapshot has no such segment");
   }
-  if (region < s.region || (region == s.region && segment < s.next_segment)) {
+  if (to < region || (to == region && segment < next_segment)) {
     refuse(ErrorCategory::argument, "segments come in ascending order");
   }
-  auto& record = s.manifest.regions[region];
-  if (entries.size() != pages_in_segment(record.bytes, segment)) {
-    refuse(ErrorCategory::argument, std::to_string(entries.size()) + " entries for " +
-                                        std::to_string(pages_in_segment(record.bytes, segment)) + " pages");
+  const std::uint64_t pages = pages_in_segment(manifest.regions[to].bytes, segment);
+  if (entries.size() != pages) {
+    refuse(ErrorCategory::argument,
+           std::to_string(entries.size()) + " entries for " + std::to_string(pages) + " pages");
   }
-  std::uint64_t bitmap = 0, size = 0;
-  for (std::size_t page = 0; page < entries.size(); ++page) {
-    if (entries[page] == 0) continue;
-    bitmap |= std::uint64_t{1} << page;
-    size += kernels::entry_size(entries[page]);
-    const auto transform = kernels::entry_transform(entries[page]);
+  std::uint64_t dirty = 0, size = 0;
+  for (const auto entry : entries) {
+    if (entry == 0) continue;
+    ++dirty;
+    size += kernels::entry_size(entry);
+    const auto transform = kernels::entry_transform(entry);
     if (transform >= kernels::transform_count) refuse(ErrorCategory::argument, "an entry names an unknown transform");
-    ++s.result.pages_by_transform[transform];
+    ++result.pages_by_transform[transform];
   }
   if (size > pages_per_segment * kernels::max_encoded_page_bytes) {
     refuse(ErrorCategory::argument, std::to_string(size) + " bytes are more than its pages can be");
   }
-  if (size != bodies.size()) {
+  if (size != bytes) {
     refuse(ErrorCategory::argument,
-           std::to_string(bodies.size()) + " bytes of pages, but entries for " + std::to_string(size));
+           std::to_string(bytes) + " bytes of pages, but entries for " + std::to_string(size));
   }
-  s.region = region;
-  s.next_segment = segment + 1;
-  if (bitmap == 0) return;
-  s.result.dirty_pages += static_cast<std::uint64_t>(std::popcount(bitmap));
+  region = to;
+  next_segment = segment + 1;
+  result.dirty_pages += dirty;
+  return dirty;
+}
+
+void SnapshotBuilder::State::record(std::uint64_t segment, std::uint64_t bytes, std::uint64_t digest) {
+  ++piece;
+  manifest.regions[region].segments.push_back({segment, offset, bytes, digest});
+  offset += bytes;
+  if (buffer.size() >= append_bytes) flush();
+}
+
+ByteView SnapshotBuilder::State::seal(ByteView plain_bytes) {
+  std::byte* const to = buffer.end();
+  sealer->seal_to(piece, plain_bytes, header, to);
+  buffer.grow(plain_bytes.size() + seal_tag_bytes);
+  return {to, plain_bytes.size() + seal_tag_bytes};
+}
+
+void SnapshotBuilder::add_segment(std::size_t region, std::uint64_t segment,
+                                  std::span<const kernels::PageEntry> entries, ByteView bodies) {
+  State& s = *state_;
+  const std::uint64_t dirty = s.admit(region, segment, entries, bodies.size());
+  if (dirty == 0) return;
   if (s.plain) s.plain->clear();
   RawBuffer& target = s.assembled();
   const std::size_t begin = target.size();
   // The bodies may stand in segment_room(): to their place before the head is written where they are now.
-  const std::size_t dirty = static_cast<std::size_t>(std::popcount(bitmap));
   const std::size_t head = 8 + (dirty + dirty % 2) * sizeof(kernels::PageEntry);
   if (bodies.data() != target.end() + head) std::memmove(target.end() + head, bodies.data(), bodies.size());
   target.grow(write_segment_head(entries, target.end()));
   target.grow(bodies.size());
   ByteView stored = target.view().subspan(begin);
+  if (s.sealer) stored = s.seal(stored);
+  s.record(segment, stored.size(), digest64(stored));
+}
+
+SnapshotBuilder::Assembled SnapshotBuilder::assemble(std::span<const kernels::PageEntry> entries,
+                                                     std::span<std::byte> bodies) {
+  std::array<std::byte, segment_head_room> head;
+  const std::size_t bytes = write_segment_head(entries, head.data());
+  std::byte* const begin = bodies.data() - bytes;
+  std::memcpy(begin, head.data(), bytes);
+  const ByteView all(begin, bytes + bodies.size());
+  return {all, bodies.size(), digest64(all)};
+}
+
+void SnapshotBuilder::add_assembled(std::size_t region, std::uint64_t segment,
+                                    std::span<const kernels::PageEntry> entries, const Assembled& assembled) {
+  State& s = *state_;
+  if (s.admit(region, segment, entries, assembled.bodies) == 0) return;
   if (s.sealer) {
-    s.sealer->seal_to(s.piece, stored, s.header, s.buffer.end());
-    stored = {s.buffer.end(), stored.size() + seal_tag_bytes};
-    s.buffer.grow(stored.size());
+    const ByteView sealed = s.seal(assembled.bytes);
+    s.record(segment, sealed.size(), digest64(sealed));
+    return;
   }
-  ++s.piece;
-  record.segments.push_back({segment, s.offset, stored.size(), digest64(stored)});
-  s.offset += stored.size();
-  if (s.buffer.size() >= append_bytes) s.flush();
+  if (assembled.bytes.size() < append_bytes) {
+    s.buffer.append(assembled.bytes);
+  } else {
+    s.flush();
+    s.writer->append(assembled.bytes);
+  }
+  s.record(segment, assembled.bytes.size(), assembled.digest);
 }
 
 SnapshotBuilder::Result SnapshotBuilder::finish() {

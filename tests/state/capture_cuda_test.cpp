@@ -312,7 +312,7 @@ TEST_F(CaptureCudaTest, MemoryIsBounded) {
 
 TEST_F(CaptureCudaTest, PinnedMemoryIsNeverTracked) {
   // A device writes to it past the page tables, and nobody would be told.
-  const PinnedBuffer memory(2 * segment_bytes);
+  PinnedBuffer memory(2 * segment_bytes);
   std::fill_n(memory.data(), memory.size(), std::byte{1});
   CaptureOptions options;
   options.tracking = Tracking::always;

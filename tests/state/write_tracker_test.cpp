@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -392,6 +393,39 @@ TEST(TrackedCapture, ASecondEngineOverTheSameMemoryComparesIt) {
     EXPECT_EQ(a.tracked_bytes, i == 0 ? 0 : memory.bytes());
     EXPECT_EQ(b.tracked_bytes, 0u);
     for (int k = 0; k < 5; ++k) memory.data()[random() % memory.bytes()] ^= std::byte{1};
+  }
+}
+
+TEST(TrackedCapture, WhereTheSystemRefusesRegionsAreCompared) {
+  const Mapping memory(4 << 20);
+  std::memset(memory.data(), 3, memory.bytes());
+  Captured program(Tracking::always);
+  program.protect("u", memory.data(), memory.bytes());
+  program.capture();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);  // as a seccomp filter or an old kernel would
+  std::string why;
+  const auto tracker = WriteTracker::watch(memory.data(), memory.bytes(), why);
+  EXPECT_TRUE(state_detail::pinned_memory()) << "what cannot be told is taken for pinned";
+  const Mapping other(4 << 20);
+  std::memset(other.data(), 3, other.bytes());
+  CaptureEngine engine(with(Tracking::always));
+  engine.add({.name = "u", .data = other.data(), .bytes = other.bytes()});
+  engine.begin(1);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_FALSE(tracker);
+  EXPECT_FALSE(why.empty());
+  const TemporaryFolder folder;
+  const auto store = memory_store(folder);
+  engine.finish(*store);
+  for (Version version = 2; version <= 5; ++version) {
+    other.data()[version * 100000] ^= std::byte{1};
+    engine.begin(version);
+    const auto report = engine.finish(*store);
+    EXPECT_EQ(report.tracked_bytes, 0u);
+    EXPECT_EQ(report.dirty_pages, 1u);
   }
 }
 

@@ -109,6 +109,19 @@ class SnapshotBuilder {
   /// Where the bodies of the next segment may be put (kernels::encode_bound(segment_bytes) bytes), so that
   /// add_segment need not copy them. Valid until the next call.
   std::byte* segment_room();
+  /// A segment as it is stored unsealed, put together elsewhere.
+  struct Assembled {
+    ByteView bytes;              ///< head and bodies
+    std::uint64_t bodies = 0;    ///< bytes of these
+    std::uint64_t digest = 0;
+  };
+  static constexpr std::size_t segment_head_room = 8 + sizeof(kernels::PageEntry) * pages_per_segment;
+  /// Puts the head of a segment right before its bodies, which have segment_head_room bytes in front of them for that,
+  /// and digests both. Thread safe: what of add_segment() need not wait for the segments before.
+  static Assembled assemble(std::span<const kernels::PageEntry> entries, std::span<std::byte> bodies);
+  /// add_segment() for what assemble() made of the same entries.
+  void add_assembled(std::size_t region, std::uint64_t segment, std::span<const kernels::PageEntry> entries,
+                     const Assembled& assembled);
   struct Result {
     std::uint64_t bytes = 0;  ///< of the whole snapshot
     std::uint64_t dirty_pages = 0;
