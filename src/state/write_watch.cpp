@@ -10,9 +10,9 @@ namespace foreweave::state_detail {
 using kernels::page_bytes;
 
 namespace {
-/// How much a new measurement of the read price counts: enough to follow a machine that gets busy, little enough that
-/// one interrupted compare does not turn decisions.
-constexpr double new_measurement = 1.0 / 8;
+/// A measurement of the read price on a busy machine is only ever too long (a compare that was interrupted can take a
+/// hundred times its time): so the price falls at once, and rises by this factor at most from one to the next.
+constexpr double most_rise = 1 + 1.0 / 16;
 /// First writes at most for one page that differs.
 std::uint64_t faults_of_page() { return std::max<std::uint64_t>(1, page_bytes / WriteTracker::page()); }
 }  // namespace
@@ -134,7 +134,7 @@ void WriteWatch::differed(std::uint64_t segment, std::uint64_t bitmap) {
 
 void WriteWatch::compared(std::uint64_t bytes, Nanoseconds time) {
   const double price = static_cast<double>(time) / static_cast<double>(bytes);
-  prices_.read_of_byte += (prices_.read_of_byte == 0 ? 1 : new_measurement) * (price - prices_.read_of_byte);
+  prices_.read_of_byte = prices_.read_of_byte == 0 ? price : std::min(price, prices_.read_of_byte * most_rise);
 }
 
 void WriteWatch::decide() {

@@ -566,8 +566,8 @@ TEST_F(CaptureTest, AnyNumberOfThreadsWritesTheSameBytes) {
     options.threads = threads;
     options.staging_bytes = staging;
     Program program(options);
-    program.protect(random_region("u", 20 * segment_bytes + 777, 1, ElementType::bytes));
-    program.protect({"v", ElementType::f64, {}, Bytes(9 * segment_bytes)});
+    program.protect(random_region("u", 12 * segment_bytes + 777, 1, ElementType::bytes));
+    program.protect({"v", ElementType::f64, {}, Bytes(4 * segment_bytes)});
     program.protect(random_region("w", 100, 3));
     std::mt19937_64 random(8);
     std::vector<std::uint64_t> digests;
@@ -584,8 +584,8 @@ TEST_F(CaptureTest, AnyNumberOfThreadsWritesTheSameBytes) {
   };
   for (const std::uint64_t staging : {std::uint64_t{0}, 7 * segment_bytes}) {
     const auto one = segments_of(1, staging);
-    EXPECT_GT(one.size(), 40u);
-    for (const int threads : {2, 3, 5}) EXPECT_EQ(segments_of(threads, staging), one) << threads << " threads";
+    EXPECT_GT(one.size(), 20u);
+    for (const int threads : {2, 5}) EXPECT_EQ(segments_of(threads, staging), one) << threads << " threads";
   }
   CaptureOptions none;
   none.threads = 0;
@@ -593,7 +593,7 @@ TEST_F(CaptureTest, AnyNumberOfThreadsWritesTheSameBytes) {
 }
 
 TEST_F(CaptureTest, AStoreThatFailsUnderSeveralThreadsIsAnError) {
-  for (int good_calls = 0; good_calls < 30; good_calls += 3) {
+  for (int good_calls = 0; good_calls < 30; good_calls += 5) {
     CaptureOptions options;
     options.threads = 3;
     Program program(options);
