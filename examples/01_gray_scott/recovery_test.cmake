@@ -7,7 +7,7 @@ foreach(fault IN ITEMS
     "kill:rank=0,step=9,memory=lost"              # the coordinator, and its memory with it
     "kill:rank=2,version=2,after=1"               # in the middle of a capture or its commit
     "kill:rank=1,step=30"                         # at the end
-    "kill:rank=1,step=17,memory=lost rs:2+1"      # with parity in place of copies
+    "kill:rank=1,step=27,memory=lost rs:2+1"      # with parity in place of copies; two versions at least are committed
     "kill:rank=0,version=2,after=1,memory=lost rs:2+1")
   set(redundancy copies)
   if(fault MATCHES "^(.*) (rs:.*)$")
@@ -18,7 +18,8 @@ foreach(fault IN ITEMS
   set(folder ${FOLDER}/${name})
   file(REMOVE_RECURSE ${folder})
   execute_process(COMMAND ${LAUNCHER} -n 3 --recover ${RECOVER} -- ${PROGRAM} ${SETTINGS} --output ${folder}
-    --foreweave-every=5 --foreweave-fault=${fault} --foreweave-redundancy=${redundancy} --foreweave-log=info RESULT_VARIABLE code OUTPUT_VARIABLE text ERROR_VARIABLE text)
+    --foreweave-every=5 --foreweave-fault=${fault} --foreweave-redundancy=${redundancy} --foreweave-log=info
+    RESULT_VARIABLE code OUTPUT_VARIABLE text ERROR_VARIABLE text)
   if(NOT code EQUAL 0)
     message(FATAL_ERROR "${fault}: ended with ${code}:\n${text}")
   endif()
@@ -27,7 +28,7 @@ foreach(fault IN ITEMS
   endif()
   message(STATUS "${fault}, ${redundancy}: ${CMAKE_MATCH_0}")
   # What was captured before the death had no time to be committed now and then; what was, comes from parity.
-  if(NOT redundancy STREQUAL "copies" AND text MATCHES "restored version" AND NOT text MATCHES "from parity")
+  if(NOT redundancy STREQUAL "copies" AND text MATCHES "restored version [1-9]" AND NOT text MATCHES "from parity")
     message(FATAL_ERROR "${fault}: the lost memory was not rebuilt from parity:\n${text}")
   endif()
   execute_process(COMMAND ${COMPARE} ${REFERENCE}/fields_00000030.vtkhdf ${folder}/fields_00000030.vtkhdf
