@@ -3,7 +3,7 @@
 //
 //   perf_codec [--data NAME…] [--size N] [--steps S] [--repeats R] [--target NAME] [--no-peers] [--json FILE]
 //
-// quick: --size 48 --steps 5 --repeats 2 --cache ""
+// quick: --size 48 --steps 5 --repeats 2
 
 #include <hwy/highway.h>
 

@@ -302,7 +302,9 @@ DataSet make_data_set(const std::string& name, const DataOptions& options) {
   if (maker == makers().end()) throw std::invalid_argument("no data set " + name);
   DataSet set;
   set.name = name;
-  const bool kept = maker->simulated && !options.cache.empty();
+  const double work =
+      static_cast<double>(cube_bytes(options)) * options.steps;  // small ones are quicker made than kept
+  const bool kept = maker->simulated && !options.cache.empty() && work > 1e9;
   // The number counts changes of the generators: a pair that an older one made is not taken for a new one's.
   const std::string stem = name + "-1-" + std::to_string(options.edge) + "-" + std::to_string(options.steps);
   const fs::path old_file = options.cache / (stem + ".old"), new_file = options.cache / (stem + ".new");
