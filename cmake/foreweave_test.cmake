@@ -8,8 +8,7 @@ endif()
 
 # Layers whose tests, but for those under MPI, ./tests/run repeats under AddressSanitizer: they get the label
 # `sanitized`, and the target tests_sanitized builds them.
-set(FOREWEAVE_SANITIZED_LAYERS core device kernels emulator state comm mirror trace context
-  tools)
+set(FOREWEAVE_SANITIZED_LAYERS core device kernels emulator state comm mirror trace context)
 add_custom_target(tests_sanitized)
 # And the tests whose first lines say `// threads`, which it repeats under ThreadSanitizer: label `threads`, target
 # tests_threads. Building the library anew is most of what that costs, so they are those in which our threads meet.
@@ -46,6 +45,9 @@ function(foreweave_add_test file)
   set(timeout 120)
   if(head MATCHES "timeout: *([0-9]+)")
     set(timeout ${CMAKE_MATCH_1})
+  endif()
+  if(FOREWEAVE_SANITIZE)
+    math(EXPR timeout "3 * ${timeout}")
   endif()
   set(labels ${layer})
   if(head MATCHES "// *slow")
