@@ -19,7 +19,23 @@ namespace foreweave::kernels::cuda {
 inline constexpr unsigned all_lanes = 0xFFFFFFFFu;
 
 __device__ inline unsigned lane_index() { return threadIdx.x % 32; }
-__device__ inline unsigned warp_index() { return threadIdx.x / 32; }
+/// The same in all lanes, and told to the compiler in a way that it sees: what depends on it alone is no divergence.
+__device__ inline unsigned warp_index() {
+#ifdef FOREWEAVE_EMULATED_CUDA
+  return threadIdx.x / 32;
+#else
+  return __shfl_sync(all_lanes, threadIdx.x / 32, 0);
+#endif
+}
+
+/// Says that a pointer out of memory points to global memory, so that no generic access is needed.
+template <class T>
+__device__ inline T* global_memory(T* pointer) {
+#ifndef FOREWEAVE_EMULATED_CUDA
+  __builtin_assume(__isGlobal(pointer));
+#endif
+  return pointer;
+}
 
 /// OR over the lanes of the warp, to every lane.
 __device__ inline std::uint32_t warp_or(std::uint32_t value) {

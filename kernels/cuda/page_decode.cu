@@ -1,5 +1,6 @@
-// Decoding pages on a device: first every entry is checked and placed, then every body is checked, and only then is
-// anything written. Three kernels in stream order; one block a page in the last two.
+// Decoding pages on a device: first every entry is checked and placed, then every body is checked and its sectors found,
+// and only then is anything written. Three kernels in stream order; one block a page in the last two. docs/cuda.md says
+// what they cost.
 #include <string>
 
 #include "kernels/common/check_word.hpp"
@@ -33,6 +34,7 @@ struct DecodeArguments {
   std::uint64_t* ticket;
   std::uint64_t* places;   ///< a word for each block of entries, zero
   std::uint64_t* offsets;  ///< a word a page: where its body begins
+  std::uint16_t* starts;   ///< for each page, where its sectors begin in the body, in words
   DecodeResult* result;
 };
 
@@ -77,20 +79,24 @@ __global__ void __launch_bounds__(block_threads) entries_kernel(DecodeArguments 
 
 /// The whole block: brings a page's body into shared memory, the header first.
 __device__ void load_body(fw_shared_pointer<std::uint64_t> body, const std::byte* from, std::uint32_t size) {
+  if (reinterpret_cast<std::uintptr_t>(from) % 8 == 0) {
+    const auto* const words = reinterpret_cast<const std::uint64_t*>(from);
+    for (std::uint32_t word = threadIdx.x; word < size / 8; word += block_threads) body[word] = words[word];
+    return;
+  }
   for (std::uint32_t word = threadIdx.x; word < size / 8; word += block_threads)
     body[word] = load_word(from, word, size);
 }
 
-/// One thread: where each sector's data begins in the body, in words. Anything but ok when they do not fit. For
-/// checked bodies it cannot fail.
+/// One thread: where each sector's data begins in the body, in words. Anything but ok when they do not fit.
 __device__ DecodeStatus find_sectors(fw_shared_pointer<std::uint64_t> body, std::uint32_t words,
                                      std::uint32_t transform, std::uint32_t length,
-                                     fw_shared_pointer<std::uint32_t> starts) {
+                                     std::uint16_t* starts) {
   const auto stored = static_cast<std::uint32_t>(body[0]);
   if (stored == 0 || (stored & ~common::sector_mask(length)) != 0) return DecodeStatus::bad_sectors;
   std::uint32_t at = 1;
   for (std::uint32_t sector = 0; sector < sectors_per_page; ++sector) {
-    starts[sector] = at;
+    starts[sector] = static_cast<std::uint16_t>(at);
     if ((stored >> sector & 1) == 0) continue;
     if (transform == 0) {
       at += common::raw_words(sector, length);
@@ -106,7 +112,6 @@ __device__ DecodeStatus find_sectors(fw_shared_pointer<std::uint64_t> body, std:
 
 __global__ void __launch_bounds__(block_threads) bodies_kernel(DecodeArguments args) {
   FW_SHARED(std::uint64_t, body, words_per_page + 1);
-  FW_SHARED(std::uint32_t, starts, sectors_per_page);
   FW_SHARED(std::uint64_t, sums, block_warps);
   if (*args.bad_entry != nothing_bad) return;
   const std::uint64_t page = blockIdx.x;
@@ -123,7 +128,8 @@ __global__ void __launch_bounds__(block_threads) bodies_kernel(DecodeArguments a
   __syncthreads();
   if (threadIdx.x != 0) return;
   const std::uint32_t transform = entry_transform(entry);
-  DecodeStatus status = find_sectors(body, words, transform, common::page_length(page, args.job.bytes), starts);
+  DecodeStatus status = find_sectors(body, words, transform, common::page_length(page, args.job.bytes),
+                                     args.starts + page * sectors_per_page);
   if (status == DecodeStatus::ok) {
     std::uint64_t all = 0;
     for (unsigned warp = 0; warp < block_warps; ++warp) all += sums[warp];
@@ -134,31 +140,39 @@ __global__ void __launch_bounds__(block_threads) bodies_kernel(DecodeArguments a
   if (status != DecodeStatus::ok) atomic_lower(args.bad_body, finding(page, status));
 }
 
-/// The whole block: undoes (1 − S_stride) on the page's elements in shared memory, doubling the stride.
+/// The whole block: undoes (1 − S_stride) on the page's elements in shared memory. The stride is doubled until there are
+/// columns for all threads (1/(1 − S) = (1 + S)(1 + S²)…); then each sums up its own.
 template <class T>
 __device__ void undo_stride(fw_shared_pointer<T> values, std::uint32_t stride) {
   constexpr std::uint32_t count = page_bytes / sizeof(T), each = count / block_threads;
-  for (std::uint32_t step = stride; step < count; step *= 2) {
+  for (; stride < block_threads; stride *= 2) {
     T before[each];
     FW_UNROLL
     for (std::uint32_t i = 0; i < each; ++i) {
       const std::uint32_t at = i * block_threads + threadIdx.x;
-      before[i] = at >= step ? static_cast<T>(values[at - step]) : T{0};
+      before[i] = at >= stride ? static_cast<T>(values[at - stride]) : T{0};
     }
     __syncthreads();
     FW_UNROLL
     for (std::uint32_t i = 0; i < each; ++i) {
-      if (i * block_threads + threadIdx.x >= step) values[i * block_threads + threadIdx.x] += before[i];
+      if (i * block_threads + threadIdx.x >= stride) values[i * block_threads + threadIdx.x] += before[i];
     }
     __syncthreads();
   }
+  for (std::uint32_t column = threadIdx.x; column < stride; column += block_threads) {
+    T sum = values[column];
+    for (std::uint32_t at = column + stride; at < count; at += stride) {
+      sum += values[at];
+      values[at] = sum;
+    }
+  }
+  __syncthreads();
 }
 
 template <int width>
 __global__ void __launch_bounds__(block_threads) write_kernel(DecodeArguments args) {
   FW_SHARED(std::uint64_t, body, words_per_page + 1);
   FW_SHARED(std::uint64_t, values, words_per_page);
-  FW_SHARED(std::uint32_t, starts, sectors_per_page);
   FW_SHARED(std::uint64_t, totals, sectors_per_page);
   const unsigned lane = lane_index(), warp = warp_index();
   const std::uint64_t bad = *args.bad_entry != nothing_bad ? *args.bad_entry : *args.bad_body;
@@ -179,8 +193,18 @@ __global__ void __launch_bounds__(block_threads) write_kernel(DecodeArguments ar
   const std::uint32_t transform = entry_transform(entry);
   std::byte* const data = args.job.data + page * page_bytes;
   load_body(body, args.job.in + args.offsets[page], entry_size(entry));
-  __syncthreads();
-  if (threadIdx.x == 0) find_sectors(body, entry_size(entry) / 8, transform, length, starts);
+  const std::uint16_t* const starts = args.starts + page * sectors_per_page;
+  // What is there already, asked for while the body is on its way.
+  const bool plain = length == page_bytes && reinterpret_cast<std::uintptr_t>(data) % 8 == 0;
+  Pair old[rounds] = {};
+  if (plain && transform != static_cast<std::uint32_t>(Transform::raw)) {
+    const auto* const words = reinterpret_cast<const std::uint64_t*>(data);
+    FW_UNROLL
+    for (unsigned round = 0; round < rounds; ++round) {
+      const std::uint32_t word = (round * block_warps + warp) * words_per_sector + lane;
+      old[round] = {words[word], words[word + 32]};
+    }
+  }
   __syncthreads();
   const auto stored = static_cast<std::uint32_t>(body[0]);
 
@@ -196,6 +220,7 @@ __global__ void __launch_bounds__(block_threads) write_kernel(DecodeArguments ar
   }
 
   // The transformed words of this warp's sectors; 0 where a sector is not stored.
+  const Transpose transpose;
   Pair at[rounds];
   FW_UNROLL
   for (unsigned round = 0; round < rounds; ++round) {
@@ -258,22 +283,32 @@ __global__ void __launch_bounds__(block_threads) write_kernel(DecodeArguments ar
     }
   }
 
+  const auto changed = [&](std::uint64_t before, std::uint64_t change) {
+    if constexpr (width > 1) {
+      if (transform != static_cast<std::uint32_t>(Transform::exclusive_or)) return Elements<width>::add(before, change);
+    }
+    return before ^ change;
+  };
+  if (plain) {
+    auto* const words = reinterpret_cast<std::uint64_t*>(data);
+    FW_UNROLL
+    for (unsigned round = 0; round < rounds; ++round) {
+      const std::uint32_t word = (round * block_warps + warp) * words_per_sector + lane;
+      if (at[round].low != 0) words[word] = changed(old[round].low, at[round].low);
+      if (at[round].high != 0) words[word + 32] = changed(old[round].high, at[round].high);
+    }
+    return;
+  }
+  __syncthreads();
   FW_UNROLL
   for (unsigned round = 0; round < rounds; ++round) {
-    const std::uint32_t first = (round * block_warps + warp) * words_per_sector + lane;
-    const auto apply = [&](std::uint32_t word, std::uint64_t change) {
-      if (change == 0 || word * 8 >= length) return;
-      const std::uint64_t old = load_word(data, word, length);
-      if constexpr (width > 1) {
-        if (transform != static_cast<std::uint32_t>(Transform::exclusive_or)) {
-          store_word(data, word, length, Elements<width>::add(old, change));
-          return;
-        }
-      }
-      store_word(data, word, length, old ^ change);
-    };
-    apply(first, at[round].low);
-    apply(first + 32, at[round].high);
+    const std::uint32_t word = (round * block_warps + warp) * words_per_sector + lane;
+    values[word] = at[round].low;
+    values[word + 32] = at[round].high;
+  }
+  __syncthreads();
+  for (std::uint32_t word = threadIdx.x; word * 8 < length; word += block_threads) {
+    if (values[word] != 0) store_word(data, word, length, changed(load_word(data, word, length), values[word]));
   }
 }
 
@@ -283,7 +318,7 @@ std::uint64_t entry_blocks(std::uint64_t pages) { return (pages + block_threads 
 
 std::uint64_t decode_scratch_bytes(std::uint64_t bytes) {
   const std::uint64_t pages = page_count(bytes);
-  return 8 * (3 + entry_blocks(pages) + pages);
+  return 8 * (3 + entry_blocks(pages) + pages) + pages * sectors_per_page * sizeof(std::uint16_t);
 }
 
 void decode_pages(const DecodeJob& job, std::byte* scratch, DecodeResult* result, void* stream) {
@@ -294,7 +329,8 @@ void decode_pages(const DecodeJob& job, std::byte* scratch, DecodeResult* result
   if (pages > 0x7FFFFFFFu) throw Error(ErrorCategory::argument, operation, "a run may have at most 32 TiB");
   auto* const words = reinterpret_cast<std::uint64_t*>(scratch);
   const DecodeArguments args{
-      job, common::strides_of(job.shape), pages, words, words + 1, words + 2, words + 3, words + 3 + parts, result};
+      job, common::strides_of(job.shape), pages, words, words + 1, words + 2, words + 3, words + 3 + parts,
+      reinterpret_cast<std::uint16_t*>(words + 3 + parts + pages), result};
   cuda_detail::check(cudaMemsetAsync(words, 0xFF, 16, queue), operation);  // nothing_bad
   cuda_detail::check(cudaMemsetAsync(words + 2, 0, 8 * (1 + parts), queue), operation);
   const dim3 grid(static_cast<unsigned>(pages)), block(block_threads);

@@ -36,20 +36,20 @@ struct PageWords {
   std::uint64_t before;  ///< the word before the warp's first; 0 before the page's first
 };
 
-__device__ std::uint32_t first_word(unsigned round) {
-  return warp_index() * words_per_warp + round * words_per_sector + lane_index();
+__device__ std::uint32_t first_word(unsigned warp, unsigned round) {
+  return warp * words_per_warp + round * words_per_sector + lane_index();
 }
 
 /// The whole block. `plain`: a whole page, aligned to 8; others go through `room`.
-__device__ PageWords load_page(const std::byte* from, std::uint32_t length, bool plain,
+__device__ PageWords load_page(const std::byte* from, unsigned warp, std::uint32_t length, bool plain,
                                fw_shared_pointer<std::uint64_t> room) {
   PageWords page;
-  const std::uint32_t warp_first = warp_index() * words_per_warp;
+  const std::uint32_t warp_first = warp * words_per_warp;
   if (plain) {
     const auto* const words = reinterpret_cast<const std::uint64_t*>(from);
     FW_UNROLL
     for (unsigned round = 0; round < rounds; ++round)
-      page.at[round] = {words[first_word(round)], words[first_word(round) + 32]};
+      page.at[round] = {words[first_word(warp, round)], words[first_word(warp, round) + 32]};
     page.before = warp_first == 0 ? 0 : words[warp_first - 1];
     return page;
   }
@@ -59,34 +59,34 @@ __device__ PageWords load_page(const std::byte* from, std::uint32_t length, bool
   __syncthreads();
   FW_UNROLL
   for (unsigned round = 0; round < rounds; ++round)
-    page.at[round] = {room[first_word(round)], room[first_word(round) + 32]};
+    page.at[round] = {room[first_word(warp, round)], room[first_word(warp, round) + 32]};
   page.before = warp_first == 0 ? std::uint64_t{0} : room[warp_first - 1];
   return page;
 }
 
 /// The whole block: writes the sectors that this warp's bits in `sectors` name (bit k: of round k).
-__device__ void store_page(std::byte* to, std::uint32_t length, bool plain, const PageWords& page,
+__device__ void store_page(std::byte* to, unsigned warp, std::uint32_t length, bool plain, const PageWords& page,
                            std::uint32_t sectors, fw_shared_pointer<std::uint64_t> room) {
   if (plain) {
     auto* const words = reinterpret_cast<std::uint64_t*>(to);
     FW_UNROLL
     for (unsigned round = 0; round < rounds; ++round) {
       if ((sectors >> round & 1) == 0) continue;
-      words[first_word(round)] = page.at[round].low;
-      words[first_word(round) + 32] = page.at[round].high;
+      words[first_word(warp, round)] = page.at[round].low;
+      words[first_word(warp, round) + 32] = page.at[round].high;
     }
     return;
   }
   __syncthreads();
   FW_UNROLL
   for (unsigned round = 0; round < rounds; ++round) {
-    room[first_word(round)] = page.at[round].low;
-    room[first_word(round) + 32] = page.at[round].high;
+    room[first_word(warp, round)] = page.at[round].low;
+    room[first_word(warp, round) + 32] = page.at[round].high;
   }
   __syncwarp();
   for (unsigned half = 0; half < 2 * rounds; ++half) {
     if ((sectors >> half / 2 & 1) == 0) continue;
-    const std::uint32_t word = warp_index() * words_per_warp + half * 32 + lane_index();
+    const std::uint32_t word = warp * words_per_warp + half * 32 + lane_index();
     store_word(to, word, length, room[word]);
   }
 }
@@ -94,10 +94,10 @@ __device__ void store_page(std::byte* to, std::uint32_t length, bool plain, cons
 /// What the block keeps in shared memory.
 struct EncodeRoom {
   fw_shared_pointer<std::uint64_t> lines;   ///< subtract_1d of the page, not folded
-  fw_shared_pointer<std::uint64_t> body;    ///< after its first 8 bytes
+  fw_shared_pointer<std::uint64_t> body;    ///< after its first 8 bytes; before that, subtract_3d, not folded
   fw_shared_pointer<std::uint64_t> ors;     ///< of each sector's words for the transforms 1 to 4
   fw_shared_pointer<std::uint64_t> sums;    ///< of the check word, a warp each
-  fw_shared_pointer<std::uint64_t> place;   ///< where the body begins; its first 8 bytes
+  fw_shared_pointer<std::uint64_t> place;   ///< where the body begins
   fw_shared_pointer<std::uint32_t> starts;  ///< of each sector in the body, in words
   fw_shared_pointer<std::uint32_t> choice;  ///< transform, bitmap of stored sectors, words of the body, 1: it fits
 };
@@ -137,6 +137,24 @@ __device__ std::uint32_t choose(const EncodeRoom& room, std::uint32_t length, bo
   return page_header_bytes + best_total * 8;
 }
 
+/// One warp: puts its words of subtract_3d into `body`, and each sector's OR beside the others.
+template <int width, bool deep>
+__device__ void difference_in_space(const EncodeRoom& room, unsigned warp, std::uint32_t sectors, Lorenzo strides) {
+  FW_UNROLL
+  for (unsigned round = 0; round < rounds; ++round) {
+    const std::uint32_t sector = warp * rounds + round, word = first_word(warp, round);
+    const std::uint64_t low = lorenzo_word<width, deep>(room.lines, word, strides);
+    const std::uint64_t high = lorenzo_word<width, deep>(room.lines, word + 32, strides);
+    room.body[word] = low;
+    room.body[word + 32] = high;
+    FoldedOr<width> space;
+    space.add(low);
+    space.add(high);
+    const std::uint64_t bits = warp_or(space.bits());
+    if (lane_index() == 0) room.ors[3 * sectors_per_page + sector] = sector < sectors ? bits : 0;
+  }
+}
+
 /// One warp: finds the place of the page's `size` bytes, and notes how far the batch came where it ends with this page.
 /// True when the page fits.
 __device__ bool take_place(const EncodeArguments& args, std::uint64_t page, std::uint64_t part, std::uint64_t size,
@@ -164,16 +182,16 @@ __device__ std::uint64_t encode_page(const EncodeArguments& args, const EncodeRe
   const std::uint64_t in_region = page - region.first_page;
   const std::uint32_t length = common::page_length(in_region, region.bytes);
   const std::uint32_t sectors = common::sector_count(length);
-  const std::byte* const current = region.current + in_region * page_bytes;
-  const bool has_base = batch.compare || batch.update_base;
-  std::byte* const base = has_base ? region.base + in_region * page_bytes : nullptr;
+  const std::byte* const current = global_memory(region.current + in_region * page_bytes);
+  // Without meaning, and not used, where the batch neither compares nor updates.
+  std::byte* const base = global_memory(region.base + in_region * page_bytes);
   const auto addresses = reinterpret_cast<std::uintptr_t>(current) | reinterpret_cast<std::uintptr_t>(base);
   const bool plain = length == page_bytes && addresses % 8 == 0;
 
   // Compare; the words stay in registers. All loads are asked for before the first is used.
-  const PageWords words = load_page(current, length, plain, room.body);
+  const PageWords words = load_page(current, warp, length, plain, room.body);
   PageWords changes{};
-  if (batch.compare) changes = load_page(base, length, plain, room.body);
+  if (batch.compare) changes = load_page(base, warp, length, plain, room.body);
   std::uint64_t before = 0;  // in lane 0: the difference before the sector
   if constexpr (width > 1) before = Elements<width>::subtract(words.before, changes.before);
   std::uint64_t any = 0;
@@ -195,49 +213,50 @@ __device__ std::uint64_t encode_page(const EncodeArguments& args, const EncodeRe
       std::uint64_t unused;
       take_place(args, page, part, 0, unused);
     }
-    if (!batch.compare && batch.update_base) store_page(base, length, plain, words, ~0u, room.lines);
+    if (!batch.compare && batch.update_base) store_page(base, warp, length, plain, words, ~0u, room.lines);
     return next;
   }
 
+  // Sectors past the end of a short page are computed like the others: their words are zeros, and what the differences
+  // make of them is not taken.
   std::uint32_t dirty = 0;  // bit k: this warp's sector of round k
   FW_UNROLL
   for (unsigned round = 0; round < rounds; ++round) {
     const std::uint32_t sector = warp * rounds + round;
-    std::uint64_t or_change = 0, or_difference = 0, or_line = 0;
-    if (sector < sectors) {
-      const Pair c = words.at[round], x = changes.at[round];
-      or_change = warp_or(x.low | x.high);
-      if constexpr (width > 1) {
-        using E = Elements<width>;
-        const Pair s{E::subtract(c.low, c.low ^ x.low), E::subtract(c.high, c.high ^ x.high)};
-        or_difference = warp_or(E::fold(s.low) | E::fold(s.high));
-        const Pair line = line_pair<width>(s, before);
-        or_line = warp_or(E::fold(line.low) | E::fold(line.high));
-        room.lines[first_word(round)] = line.low;
-        room.lines[first_word(round) + 32] = line.high;
-      }
+    const Pair c = words.at[round], x = changes.at[round];
+    const std::uint64_t or_change = warp_or(x.low | x.high);
+    std::uint64_t or_difference = 0, or_line = 0;
+    if constexpr (width > 1) {
+      using E = Elements<width>;
+      const Pair s{E::subtract(c.low, c.low ^ x.low), E::subtract(c.high, c.high ^ x.high)};
+      const Pair line = line_pair<width>(s, before);
+      FoldedOr<width> difference, along;
+      difference.add(s.low);
+      difference.add(s.high);
+      along.add(line.low);
+      along.add(line.high);
+      or_difference = warp_or(difference.bits());
+      or_line = warp_or(along.bits());
+      room.lines[first_word(warp, round)] = line.low;
+      room.lines[first_word(warp, round) + 32] = line.high;
     }
     if (or_change != 0) dirty |= 1u << round;
     if (lane == 0) {
       room.ors[sector] = or_change;
       room.ors[sectors_per_page + sector] = or_difference;
-      room.ors[2 * sectors_per_page + sector] = or_line;
+      room.ors[2 * sectors_per_page + sector] = sector < sectors ? or_line : 0;
     }
   }
   const common::Strides strides = common::strides_of(region.shape);
   const bool three = width > 1 && strides.any();
   if constexpr (width > 1) {
-    if (three) {  // reads what other warps have put into `lines`
-      __syncthreads();
-      FW_UNROLL
-      for (unsigned round = 0; round < rounds; ++round) {
-        const std::uint32_t sector = warp * rounds + round;
-        std::uint64_t or_space = 0;
-        if (sector < sectors) {
-          or_space = warp_or(Elements<width>::fold(lorenzo_word<width>(room.lines, first_word(round), strides)) |
-                             Elements<width>::fold(lorenzo_word<width>(room.lines, first_word(round) + 32, strides)));
-        }
-        if (lane == 0) room.ors[3 * sectors_per_page + sector] = or_space;
+    if (three) {
+      __syncthreads();  // it reads what other warps have put into `lines`
+      const Lorenzo lorenzo(strides);
+      if (warp * words_per_warp * Elements<width>::per_word >= lorenzo.reach()) {
+        difference_in_space<width, true>(room, warp, sectors, lorenzo);
+      } else {
+        difference_in_space<width, false>(room, warp, sectors, lorenzo);
       }
     }
   }
@@ -248,61 +267,67 @@ __device__ std::uint64_t encode_page(const EncodeArguments& args, const EncodeRe
   }
   __syncthreads();
 
-  // The body, compacted in shared memory, and its check sum.
+  // The values of the transform take the place of `changes`.
   const std::uint32_t transform = room.choice[0], stored = room.choice[1], body_words = room.choice[2];
   const std::uint32_t size = page_header_bytes + body_words * 8;
-  std::uint64_t sum = 0;
-  const auto put = [&](std::uint32_t index, std::uint64_t word) {
-    room.body[index] = word;
-    sum += common::check_term(index, word);
-  };
-  const std::uint32_t lower = (1u << lane) - 1;
-  FW_UNROLL
-  for (unsigned round = 0; round < rounds; ++round) {
-    const std::uint32_t sector = warp * rounds + round;
-    if ((stored >> sector & 1) == 0) continue;
-    const std::uint32_t start = room.starts[sector];
-    const Pair c = words.at[round];
-    if (transform == 0) {
-      const std::uint32_t count = common::raw_words(sector, length);
-      if (lane < count) put(start + lane, c.low);
-      if (lane + 32 < count) put(start + lane + 32, c.high);
-      continue;
-    }
-    Pair values = changes.at[round];
-    if constexpr (width > 1) {
-      using E = Elements<width>;
-      const std::uint32_t word = first_word(round);
-      if (transform == static_cast<std::uint32_t>(Transform::subtract)) {
-        values = {E::fold(E::subtract(c.low, c.low ^ values.low)), E::fold(E::subtract(c.high, c.high ^ values.high))};
-      } else if (transform == static_cast<std::uint32_t>(Transform::subtract_1d)) {
-        values = {E::fold(room.lines[word]), E::fold(room.lines[word + 32])};
-      } else if (transform == static_cast<std::uint32_t>(Transform::subtract_3d)) {
-        values = {E::fold(lorenzo_word<width>(room.lines, word, strides)),
-                  E::fold(lorenzo_word<width>(room.lines, word + 32, strides))};
+  if constexpr (width > 1) {
+    using E = Elements<width>;
+    if (transform == static_cast<std::uint32_t>(Transform::subtract)) {
+      FW_UNROLL
+      for (unsigned round = 0; round < rounds; ++round) {
+        const Pair c = words.at[round], x = changes.at[round];
+        changes.at[round] = {E::fold(E::subtract(c.low, c.low ^ x.low)), E::fold(E::subtract(c.high, c.high ^ x.high))};
       }
+    } else if (transform == static_cast<std::uint32_t>(Transform::subtract_1d)) {
+      FW_UNROLL
+      for (unsigned round = 0; round < rounds; ++round) {
+        const std::uint32_t word = first_word(warp, round);
+        changes.at[round] = {E::fold(room.lines[word]), E::fold(room.lines[word + 32])};
+      }
+    } else if (transform == static_cast<std::uint32_t>(Transform::subtract_3d)) {
+      FW_UNROLL
+      for (unsigned round = 0; round < rounds; ++round) {
+        const std::uint32_t word = first_word(warp, round);
+        changes.at[round] = {E::fold(room.body[word]), E::fold(room.body[word + 32])};
+      }
+      __syncthreads();  // the body takes that place now
     }
-    const Pair planes = transpose(values);
-    const std::uint64_t mask = room.ors[(transform - 1) * sectors_per_page + sector];
-    const auto low = static_cast<std::uint32_t>(mask), high = static_cast<std::uint32_t>(mask >> 32);
-    if (lane == 0) put(start, mask);
-    if (low >> lane & 1) put(start + 1 + static_cast<std::uint32_t>(__popc(low & lower)), planes.low);
-    if (high >> lane & 1)
-      put(start + 1 + static_cast<std::uint32_t>(__popc(low) + __popc(high & lower)), planes.high);
   }
-  sum = warp_sum(sum);
-  if (lane == 0) room.sums[warp] = sum;
-  __syncthreads();
+
+  // The body, compacted in shared memory.
+  if (transform == 0) {
+    FW_UNROLL
+    for (unsigned round = 0; round < rounds; ++round) {
+      const std::uint32_t sector = warp * rounds + round;
+      if ((stored >> sector & 1) == 0) continue;
+      const std::uint32_t count = common::raw_words(sector, length), start = room.starts[sector];
+      if (lane < count) room.body[start + lane] = words.at[round].low;
+      if (lane + 32 < count) room.body[start + lane + 32] = words.at[round].high;
+    }
+  } else {
+    const Transpose transpose;
+    const std::uint32_t own = 1u << lane, lower = own - 1;
+    FW_UNROLL
+    for (unsigned round = 0; round < rounds; ++round) {
+      const std::uint32_t sector = warp * rounds + round;
+      if ((stored >> sector & 1) == 0) continue;
+      const Pair planes = transpose(changes.at[round]);
+      const std::uint32_t start = room.starts[sector];
+      const std::uint64_t mask = room.ors[(transform - 1) * sectors_per_page + sector];
+      const auto low = static_cast<std::uint32_t>(mask), high = static_cast<std::uint32_t>(mask >> 32);
+      const std::uint32_t middle = start + 1 + static_cast<std::uint32_t>(__popc(low));
+      if (lane == 0) room.body[start] = mask;
+      if ((low & own) != 0) room.body[start + 1 + static_cast<std::uint32_t>(__popc(low & lower))] = planes.low;
+      if ((high & own) != 0) room.body[middle + static_cast<std::uint32_t>(__popc(high & lower))] = planes.high;
+    }
+  }
 
   if (warp == 0) {
-    const std::uint64_t all =
-        warp_sum(lane < block_warps ? static_cast<std::uint64_t>(room.sums[lane]) : std::uint64_t{0});
     std::uint64_t begin = 0;
     const bool fits = take_place(args, page, part, size, begin);
     if (lane == 0) {
       if (fits) batch.entries[page] = make_entry(size, static_cast<Transform>(transform));
       room.place[0] = begin;
-      room.place[1] = std::uint64_t{common::check_finish(all, stored, transform)} << 32 | stored;
       room.choice[3] = fits ? 1 : 0;
     }
   }
@@ -310,10 +335,24 @@ __device__ std::uint64_t encode_page(const EncodeArguments& args, const EncodeRe
   std::uint64_t next = 0;
   if (threadIdx.x == 0) next = atomic_ticket(args.ticket);
   if (room.choice[3] == 0) return next;
-  auto* const out = reinterpret_cast<std::uint64_t*>(batch.out + static_cast<std::uint64_t>(room.place[0]));
-  if (threadIdx.x == 0) out[0] = room.place[1];
-  for (std::uint32_t word = threadIdx.x; word < body_words; word += block_threads) out[word + 1] = room.body[word];
-  if (batch.update_base) store_page(base, length, plain, words, batch.compare ? dirty : ~0u, room.lines);
+
+  // Out with it, adding up the check word on the way.
+  auto* const out = global_memory(reinterpret_cast<std::uint64_t*>(batch.out + static_cast<std::uint64_t>(room.place[0])));
+  std::uint64_t sum = 0;
+  for (std::uint32_t word = threadIdx.x; word < body_words; word += block_threads) {
+    const std::uint64_t value = room.body[word];
+    out[word + 1] = value;
+    sum += common::check_term(word, value);
+  }
+  sum = warp_sum(sum);
+  if (lane == 0) room.sums[warp] = sum;
+  if (batch.update_base) store_page(base, warp, length, plain, words, batch.compare ? dirty : ~0u, room.lines);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    std::uint64_t all = 0;
+    for (unsigned w = 0; w < block_warps; ++w) all += room.sums[w];
+    out[0] = std::uint64_t{common::check_finish(all, stored, transform)} << 32 | stored;
+  }
   return next;
 }
 
@@ -323,7 +362,7 @@ __global__ void __launch_bounds__(block_threads, resident_blocks) encode_kernel(
   FW_SHARED(std::uint64_t, body, words_per_page);
   FW_SHARED(std::uint64_t, ors, 4 * sectors_per_page);
   FW_SHARED(std::uint64_t, sums, block_warps);
-  FW_SHARED(std::uint64_t, place, 2);
+  FW_SHARED(std::uint64_t, place, 1);
   FW_SHARED(std::uint64_t, shared_part, 1);
   FW_SHARED(std::uint32_t, starts, sectors_per_page);
   FW_SHARED(std::uint32_t, choice, 4);
