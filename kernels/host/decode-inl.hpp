@@ -151,7 +151,7 @@ void PageDecoder<T>::decode_differences(const std::byte* in, const std::byte* en
     } else if (wait || back == 0) {
       std::memset(s_ + at, 0, sector_bytes);
     } else {
-      std::memcpy(s_ + at, s_ + at - back, sector_bytes);
+      copy_sector(s_ + at - back, s_ + at);  // vector by vector: with a short stride the two overlap, and it repeats
     }
     // A sector later, so that no load waits for a store that it only partly overlaps.
     if (!wait && k > first) {
