@@ -38,8 +38,12 @@ SnapshotBegin SnapshotBegin::decode(ByteView body) {
   begin.id = get_id(reader);
   begin.base = reader.get<Version>();
   begin.bytes = reader.get<std::uint64_t>();
-  begin.offer = reader.get<std::uint8_t>() != 0;
+  const auto offer = reader.get<std::uint8_t>();
+  begin.offer = offer != 0;
   reader.expect_end();
+  if (offer > 1) {
+    throw Error(ErrorCategory::format, "read snapshot_begin", "offer " + std::to_string(offer) + " is neither 0 nor 1");
+  }
   if (begin.id.version == 0 || begin.base >= begin.id.version) {
     throw Error(ErrorCategory::format, "read snapshot_begin",
                 to_string(begin.id) + " cannot be a delta against version " + std::to_string(begin.base));

@@ -97,6 +97,9 @@ TEST(Bodies, OfParityAreAsWrittenDown) {
 TEST(Bodies, WhatCannotBeIsRefused) {
   EXPECT_THROW(SnapshotBegin::decode(SnapshotBegin{1, {0, 5}, 5, 0, false}.encode()), Error);  // its own base
   EXPECT_THROW(SnapshotBegin::decode(SnapshotBegin{1, {0, 0}, 0, 0, false}.encode()), Error);  // version 0 is none
+  Bytes offer = SnapshotBegin{1, {0, 5}, 4, 0, true}.encode();
+  offer.back() = std::byte{2};
+  EXPECT_THROW(SnapshotBegin::decode(offer), Error);  // 0 or 1
   EXPECT_THROW(SnapshotRefused::decode(SnapshotRefused{1, {0, 5}, Refusal{0}, ""}.encode()), Error);
   EXPECT_THROW(SnapshotRefused::decode(SnapshotRefused{1, {0, 5}, Refusal{6}, ""}.encode()), Error);
   VersionStored many{0, std::vector<Version>(VersionStored::max_versions + 1, 1)};
