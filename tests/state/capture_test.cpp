@@ -1,3 +1,4 @@
+// timeout: 300
 // CaptureEngine over host memory, against a model that remembers every version whole.
 // threads
 #include "foreweave/state/capture.hpp"
