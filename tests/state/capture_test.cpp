@@ -439,7 +439,7 @@ TEST_F(CaptureTest, ACostlyChainEndsInAFullSnapshotAndACheapOneGoesOn) {
   Program next({.max_chain = 3});
   next.protect({"u", ElementType::bytes, {}, Bytes(2 * segment_bytes)});
   next.engine.restore(Chain::open(*store_, {0, 6}, nullptr));
-  next.regions[0].content = random_bytes(2 * segment_bytes, 7);
+  std::ranges::copy(random_bytes(2 * segment_bytes, 7), next.regions[0].content.begin());  // in place: it is protected
   EXPECT_EQ(next.capture(*store_, 21).base, 0u);
 }
 
