@@ -299,6 +299,11 @@ struct Context::Impl {
       steps_when_lost = std::max(steps_when_lost, one.step);
       addresses[one.hub] = one.address;
     }
+    // No marker anywhere: the first version was about to be committed, or the markers are gone. What every rank has is
+    // kept then; without this it would be void.
+    if (view.committed == 0) {
+      if (const auto common = context::common_versions(all); !common.empty()) view.committed = common.back();
+    }
     group->assign(view.hub_of_rank);
     std::optional<Rank> role;
     for (std::size_t r = 0; r < view.hub_of_rank.size(); ++r) {

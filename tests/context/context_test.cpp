@@ -184,6 +184,25 @@ TEST_F(ContextTest, WrongKeyOrNoneIsRefusedAndTheRightOneStillWorks) {
   EXPECT_EQ(values_, original);
 }
 
+TEST_F(ContextTest, ADamagedMarkerIsAnErrorThatNamesItAndWithoutItTheNewestIsThere) {
+  const auto original = values_;
+  {
+    Context context(options_);
+    context.protect("values", values_);
+    context.checkpoint();
+    context.checkpoint();
+  }
+  const auto marker = context::host_folder(options_, 0) / "committed";
+  std::ofstream(marker) << "foreweave committed version 7 7\n";
+  EXPECT_THAT(refusal([&] { Context context(options_); }).what(), HasSubstr(marker.string()));
+  std::filesystem::remove(marker);
+  values_.assign(values_.size(), 0);
+  Context context(options_);
+  context.protect("values", values_);
+  EXPECT_EQ(context.restore(), 2u);
+  EXPECT_EQ(values_, original);
+}
+
 TEST_F(ContextTest, ADamagedCommittedVersionIsAnErrorThatNamesIt) {
   {
     Context context(options_);
