@@ -23,7 +23,8 @@ constexpr std::size_t gather_bytes = std::size_t{32} << 10;  // pieces smaller t
 struct Shared {
   explicit Shared(PackedStoreOptions given)
       : options(std::move(given)),
-        folder(std::make_shared<StoreFolder>(options.folder, options.durability)),
+        folder(std::make_shared<StoreFolder>(options.folder, options.durability,
+                                             options.read_only ? Access::read : Access::write)),
         archivers(std::make_shared<ArchiverPool>()),
         catalog(folder) {}
 
@@ -346,6 +347,7 @@ class Writer final : public SnapshotWriter {
 class FolderOfPacks final : public PackedStore {
  public:
   explicit FolderOfPacks(PackedStoreOptions options) : shared_(std::make_shared<Shared>(std::move(options))) {
+    if (shared_->options.read_only) return;
     folder().remove_abandoned();
     const FolderLock names(folder());
     for_each_file(folder().snapshot_files(), [&](const SnapshotFileName& file, bool current) {

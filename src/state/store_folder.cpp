@@ -34,22 +34,28 @@ void make_folders(const std::filesystem::path& folder) {
 
 }  // namespace
 
-StoreFolder::StoreFolder(const std::filesystem::path& folder, Durability durability)
+StoreFolder::StoreFolder(const std::filesystem::path& folder, Durability durability, Access access)
     : path_(folder.string()),
       name_((durability == Durability::memory ? "host " : "file ") + path_),
-      durability_(durability) {
+      durability_(durability),
+      access_(access) {
   if (folder.empty()) throw Error(ErrorCategory::argument, "open store", "the folder's name is empty");
-  make_folders(folder);
+  if (access_ == Access::write) make_folders(folder);
   fd_ = FileDescriptor(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd_) throw_io("open store " + name_);
   struct stat status {};
   if (::fstat(fd_.get(), &status) != 0) throw_io("open store " + name_);
   // Shared memory is writable by everybody: a folder that somebody else put there first is not to be trusted.
-  if (durability_ == Durability::memory && status.st_uid != ::geteuid()) {
+  if (access_ == Access::write && durability_ == Durability::memory && status.st_uid != ::geteuid()) {
     throw Error(ErrorCategory::security, "open store " + name_,
                 "the folder belongs to user " + std::to_string(status.st_uid) + ", not to this process's user " +
                     std::to_string(::geteuid()) + ": choose another folder");
   }
+}
+
+void StoreFolder::require_writable() const {
+  if (access_ == Access::write) return;
+  throw Error(ErrorCategory::state, "change " + name_, "it was opened to be read only");
 }
 
 std::vector<std::string> StoreFolder::entries() const {
@@ -165,7 +171,7 @@ Version StoreFolder::committed() const {
       digest64(std::as_bytes(std::span(number, std::strlen(number)))) != digest) {
     throw Error(ErrorCategory::format, operation,
                 "damaged: the marker of the newest committed version does not verify. Snapshots are not touched; "
-                "remove the file to go on with what the other ranks know");
+                "remove the file to go on with what the other ranks know, or with the newest version that all have");
   }
   return std::strtoull(number, nullptr, 10);
 }
@@ -176,8 +182,9 @@ void StoreFolder::remove_marker() {
   flush();
 }
 
-FolderLock::FolderLock(const StoreFolder& folder)
-    : fd_(::openat(folder.fd(), lock_file.data(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) {
+FolderLock::FolderLock(const StoreFolder& folder) {
+  folder.require_writable();
+  fd_ = FileDescriptor(::openat(folder.fd(), lock_file.data(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd_) throw_io("lock " + folder.name());
   while (::flock(fd_.get(), LOCK_EX) != 0) {
     if (errno != EINTR) throw_io("lock " + folder.name());
@@ -185,6 +192,7 @@ FolderLock::FolderLock(const StoreFolder& folder)
 }
 
 TemporaryFile::TemporaryFile(std::shared_ptr<StoreFolder> folder) : folder_(std::move(folder)) {
+  folder_->require_writable();
   for (;;) {
     name_ = std::string(temporary_prefix) + std::to_string(::getpid()) + "-" + std::to_string(folder_->next_number());
     FileDescriptor fd(::openat(folder_->fd(), name_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -21,16 +21,19 @@
 
 namespace foreweave::state_detail {
 
+enum class Access { write, read };
+
 /// The descriptor serves every call, the path messages. Thread safe. Lives in a shared_ptr: writers outlive their store.
 class StoreFolder : public std::enable_shared_from_this<StoreFolder> {
  public:
   /// Creates what is missing of the path, for its owner alone. Error(security) for a folder in shared memory that
-  /// belongs to somebody else.
-  StoreFolder(const std::filesystem::path& folder, Durability durability);
+  /// belongs to somebody else. To be read (by tools) it must be there, may be anybody's, and nothing in it is changed.
+  StoreFolder(const std::filesystem::path& folder, Durability durability, Access access = Access::write);
 
   const std::string& name() const { return name_; }  ///< of the store, for messages
   int fd() const { return fd_.get(); }
   Durability durability() const { return durability_; }
+  void require_writable() const;   ///< Error(state) where it was opened to be read
   std::string file(std::string_view entry) const { return path_ + "/" + std::string(entry); }
   std::uint64_t next_number() { return next_.fetch_add(1); }
 
@@ -61,10 +64,11 @@ class StoreFolder : public std::enable_shared_from_this<StoreFolder> {
   std::string path_, name_;
   FileDescriptor fd_;
   Durability durability_;
+  Access access_;
   std::atomic<std::uint64_t> next_{0};
 };
 
-/// Held while names in the folder change, by any process or thread.
+/// Held while names in the folder change, by any process or thread. Error(state) for a folder that was opened to be read.
 class FolderLock {
  public:
   explicit FolderLock(const StoreFolder& folder);

@@ -43,7 +43,7 @@ std::vector<FoundStore> find_stores(const fs::path& folder) {
   std::sort(folders.begin(), folders.end());
   std::vector<FoundStore> stores;
   for (auto& one : folders) {
-    auto store = make_packed_store({.folder = one, .durability = Durability::memory});
+    auto store = make_packed_store({.folder = one, .durability = Durability::memory, .read_only = true});
     const bool parity = one.filename() == "parity";
     stores.push_back({std::move(one), std::move(store), parity});
   }

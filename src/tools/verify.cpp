@@ -112,7 +112,7 @@ int verify(const fs::path& what, const Options& options, bool json) {
     const auto name = state_detail::parse_snapshot_file_name(what.filename().string());
     if (!name) throw Error(ErrorCategory::format, "verify " + what.string(), "is not named as a snapshot is");
     const auto folder = fs::absolute(what).parent_path();
-    const auto store = make_packed_store({.folder = folder, .durability = Durability::memory});
+    const auto store = make_packed_store({.folder = folder, .durability = Durability::memory, .read_only = true});
     findings.snapshot(folder, {name->id, name->base, fs::file_size(what)}, problem_of(*store, name->id, key.get()));
     return findings.finish();
   }

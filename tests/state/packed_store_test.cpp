@@ -437,6 +437,29 @@ TEST(PackedStore, KeptFilesAreStillRead) {
   }
 }
 
+TEST(PackedStore, OpenedToBeReadItChangesNothing) {
+  const TemporaryFolder folder("/tmp");
+  std::filesystem::copy(golden, folder.path(), std::filesystem::copy_options::recursive);
+  std::ofstream(folder.path() / (std::string(state_detail::temporary_prefix) + "1-0")) << "unfinished, and nobody holds it";
+  const auto before = folder.files();
+  const auto store = make_packed_store({.folder = folder.path(), .read_only = true});
+  for (const Version version : {2, 4}) EXPECT_EQ(stored_bytes(*store, {3, version}), golden_snapshot(version));
+  const auto refused = [](auto&& change) {
+    try {
+      change();
+    } catch (const Error& error) {
+      return error.category() == ErrorCategory::state;
+    }
+    return false;
+  };
+  EXPECT_TRUE(refused([&] { put_packed(*store, {3, 5}, golden_snapshot(5)); }));
+  EXPECT_TRUE(refused([&] { store->create({3, 5}); }));
+  EXPECT_TRUE(refused([&] { store->erase({3, 4}); }));
+  EXPECT_TRUE(refused([&] { store->set_committed(4); }));
+  EXPECT_TRUE(refused([&] { store->clear(); }));
+  EXPECT_EQ(folder.files(), before);
+}
+
 TEST(PackedStore, WrittenAlike) {
   // Not archived: how small zstd makes things is its own business.
   const TemporaryFolder folder("/tmp");

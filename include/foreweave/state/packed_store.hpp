@@ -21,6 +21,7 @@ struct PackedStoreOptions {
   std::filesystem::path folder;  ///< created with mode 0700 where missing; foreign files in it are left alone
   Durability durability = Durability::disk;
   bool archive = false;  ///< archive new segments; what was archived is read in any case
+  bool read_only = false;  ///< the folder must be there, may belong to anybody, and stays as it is: writing is Error(state)
   /// Called with the number of bytes before that many are written, at most about 1 MiB: it may wait (a bandwidth cap), or
   /// throw (which ends the write and leaves nothing). Must not use this store.
   std::function<void(std::uint64_t bytes)> pace = {};
