@@ -452,13 +452,13 @@ std::vector<Setting> from_variables() {
 std::vector<Setting> from_arguments(int& argc, char**& argv) {
   std::vector<Setting> settings;
   constexpr std::string_view prefix = "--foreweave-";
-  int kept = argc > 0 ? 1 : 0;
-  int i = kept;
+  std::vector<char*> kept(argv, argv + std::min(argc, 1));   // argv is changed when nothing was refused, not before
+  int i = static_cast<int>(kept.size());
   for (; i < argc; ++i) {
     const std::string_view argument(argv[i]);
     if (argument == "--") break;
     if (!argument.starts_with(prefix)) {
-      argv[kept++] = argv[i];
+      kept.push_back(argv[i]);
       continue;
     }
     const auto equal = argument.find('=');
@@ -486,9 +486,10 @@ std::vector<Setting> from_arguments(int& argc, char**& argv) {
     }
     settings.push_back({row, std::move(value), "command line"});
   }
-  for (; i < argc; ++i) argv[kept++] = argv[i];
-  if (kept < argc) {
-    argc = kept;
+  kept.insert(kept.end(), argv + i, argv + argc);
+  if (kept.size() < static_cast<std::size_t>(argc)) {
+    std::copy(kept.begin(), kept.end(), argv);
+    argc = static_cast<int>(kept.size());
     argv[argc] = nullptr;
   }
   return settings;

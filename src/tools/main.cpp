@@ -1,6 +1,8 @@
 // foreweave: looks at builds, stores and traces. One subcommand a file, commands.hpp.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
+#include <string_view>
 
 #include "foreweave/core/error.hpp"
 #include "foreweave/core/version.hpp"
@@ -25,6 +27,8 @@ int status_of(const Error& error) {
   }
 }
 
+bool is_option_of_the_library(std::string_view argument) { return argument.starts_with("--foreweave-"); }
+
 int run(int argc, char** argv) {
   // Options come first, so that `foreweave info --foreweave-copies=2` shows what a program would get. `info` is for
   // finding mistakes in them, so it runs even when they are refused; the others need them only for keys.
@@ -34,6 +38,8 @@ int run(int argc, char** argv) {
     options = Options::from(argc, argv);
   } catch (const Error& error) {
     problem = error.what();
+    // What was refused may still stand there; CLI11 would only say that it is not expected.
+    argc = static_cast<int>(std::remove_if(argv + 1, argv + argc, is_option_of_the_library) - argv);
   }
 
   CLI::App app("Looks at Foreweave's builds, stores and traces, and tries its codec.", "foreweave");
@@ -71,7 +77,9 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? tools::status_ok : tools::status_usage;
+    if (app.exit(error) == 0) return tools::status_ok;
+    if (!problem.empty()) std::cerr << problem << '\n';   // a word that is left over may be the refused option's value
+    return tools::status_usage;
   }
   if (*info) return tools::info(options, problem, json);
   if (*ls) return tools::list(what, json);

@@ -87,6 +87,11 @@ TEST_F(Cli, InfoFindsMistakesInOptionsAndKeepsSecrets) {
   const auto bad = run("info", "FOREWEAVE_COPIES=99");
   EXPECT_EQ(bad.status, 2);
   EXPECT_THAT(bad.text, AllOf(HasSubstr("option 'copies'"), HasSubstr("FOREWEAVE_COPIES"), HasSubstr("MPI")));
+  // Whatever else is said, once and in its order.
+  const auto unknown = run("--foreweave-keep=3 info --foreweave-copy=2 --json --foreweave-bogus");
+  EXPECT_EQ(unknown.status, 2);
+  EXPECT_THAT(unknown.text, AllOf(HasSubstr("\"options_problem\": \"option 'copy'"), HasSubstr("did you mean 'copies'")));
+  EXPECT_THAT(run("ls --foreweave-copy 2 " + folder.string()).text, HasSubstr("did you mean 'copies'"));
   const std::string secret(64, 'b');
   const auto secrets = run("info --json", "FOREWEAVE_KEY=" + secret);
   EXPECT_EQ(secrets.status, 0);
