@@ -258,7 +258,10 @@ def main():
             problems.append(f"recovery was {summary['recovery_mode']}, not {a.recover}")
         if problems:
             raise Failed("; ".join(problems))
-    except Failed as e:
+    except subprocess.TimeoutExpired as e:
+        print(f"quickstart: not done after {e.timeout:.0f} s: {' '.join(map(str, e.cmd))}", file=sys.stderr)
+        return 1
+    except (Failed, OSError) as e:
         print(f"quickstart: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 RUN = pathlib.Path(__file__).resolve().parents[2] / "mpi-launch" / "foreweave-run"
 VERSION_4 = "mpirun (Open MPI) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/"
@@ -130,9 +131,18 @@ class CommandLine(Scripted):
         said = self.command("-n", "2", "--", "./program", "-n", "5", "--spares", "x y")
         self.assertTrue(said.rstrip().endswith("./program -n 5 --spares 'x y'"), said)
 
+    def test_what_the_program_is_told_of_job_and_store_counts(self):
+        said = self.command("-n", "2", "./program", "x", "--foreweave-job=mine", "--foreweave-store", "/tmp/here")
+        self.assertIn("host tier: /tmp/here/mine\n", said)
+        self.assertIn("FOREWEAVE_JOB=mine\nFOREWEAVE_", said)
+        self.assertNotIn("/mine", self.command("-n", "2", "--", "./program", "--", "--foreweave-job=mine").splitlines()[0])
+        refused = self.run_it("-n", "2", "--job", "one", "./program", "--foreweave-job=two")
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("one job has one name", refused.stderr)
+
     def test_bad_input_is_named(self):
         for args, word in ((("-n", "0", "p"), "-n 0"), (("-n", "2"), "which program"), (("-n", "2", "--spares", "-1", "p"), "--spares"),
-                           (("-n", "2", "--job", "a/b", "p"), "a/b"), (("-n", "2", "--recover", "magic", "p"), "magic"),
+                           (("-n", "2", "--job", "a/b", "p"), "a/b"), (("-n", "2", "--job", "", "p"), "--job ''"), (("-n", "2", "--recover", "magic", "p"), "magic"),
                            (("-n", "2", "--key", "--key-file", "f", "p"), "--key-file")):
             done = self.run_it(*args)
             self.assertEqual(done.returncode, 2, args)
@@ -235,6 +245,28 @@ class Watching(Scripted):
         self.assertEqual(done.returncode, 2)
         self.assertIn("chmod 600", done.stderr)
         self.assertEqual(self.starts(), [])
+
+    def test_folders_that_cannot_be_are_named(self):
+        file = self.dir / "file"
+        file.touch()
+        inside = str(file / "folder")
+        for args, env, word in ((("--trace", inside), {}, "--trace"), ((), {"FOREWEAVE_STORE": inside}, "FOREWEAVE_STORE"),
+                                (("--key",), {"XDG_STATE_HOME": inside}, "XDG_STATE_HOME"),
+                                (("--mpirun-args", "'"), {}, "--mpirun-args")):
+            with unittest.mock.patch.dict(self.env, env):
+                done = self.run_it("-n", "2", *args, self.program("exit 0"))
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(word, done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+        self.assertEqual(self.starts(), [])
+
+    def test_output_that_has_no_room_ends_nothing(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([sys.executable, str(RUN), "-n", "2", self.program("echo lost; sleep 0.5; touch $0.end")],
+                                  env=self.env, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=60,
+                                  check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue((self.dir / "program.end").exists())
 
     def test_two_jobs_of_one_name(self):
         first = subprocess.Popen([sys.executable, str(RUN), "-n", "2", "--job", "j", self.program("echo up; exec sleep 20")],
