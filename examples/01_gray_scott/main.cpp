@@ -91,6 +91,9 @@ void write_summary(const Simulation& simulation, const Settings& settings, const
   const auto statistics = foreweave_summary(context, simulation.comm());
   if (simulation.rank() != 0) return;
   const auto path = std::filesystem::path(settings.directory) / "summary.json";
+  // A job that goes on behind its last output has not made the folder.
+  std::error_code ignored;
+  std::filesystem::create_directories(settings.directory, ignored);
   std::ofstream out(path);
   const auto& cuts = simulation.blocks().cuts();
   char text[1024];
