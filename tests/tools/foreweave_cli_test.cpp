@@ -217,6 +217,11 @@ TEST_F(Cli, ReportsARunWithoutRecords) {
   const auto made = run("report " + (folder / "trace.h5").string() + " -o " + (folder / "report.html").string());
   EXPECT_EQ(made.status, 0) << made.text;
   EXPECT_THAT(read(folder / "report.html"), HasSubstr("</html>"));
+  for (const auto& output : {folder, folder / "trace.h5" / "report.html"}) {   // a folder; below what is none
+    const auto refused = run("report " + (folder / "trace.h5").string() + " -o " + output.string());
+    EXPECT_EQ(refused.status, 4) << refused.text;
+    EXPECT_THAT(refused.text, AllOf(HasSubstr(output.string()), Not(HasSubstr("Traceback"))));
+  }
 }
 
 TEST_F(Cli, DamagedTracesAreStatusOne) {

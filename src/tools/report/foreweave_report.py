@@ -566,16 +566,23 @@ def main():
     except (BadTrace, OSError, KeyError) as problem:
         print(f"{arguments.trace}: cannot be read as a trace: {problem}", file=sys.stderr)
         return 1
+    if os.path.isdir(arguments.output):
+        print(f"{arguments.output}: is a folder; the page is a file", file=sys.stderr)
+        return 4
     style()
     versions = per_version(run)
     summary = totals(run, versions)
     names = run.hubs[0].transforms if run.hubs else []
     numbers = os.path.splitext(arguments.output)[0] + "-data"
-    write_numbers(numbers, run, versions, summary, names)
-    temporary = arguments.output + ".part"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(page(run, versions, summary, names, numbers))
-    os.replace(temporary, arguments.output)
+    try:
+        write_numbers(numbers, run, versions, summary, names)
+        temporary = arguments.output + ".part"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(page(run, versions, summary, names, numbers))
+        os.replace(temporary, arguments.output)
+    except OSError as problem:
+        print(f"{arguments.output}: cannot be written: {problem}", file=sys.stderr)
+        return 4
     print(f"{arguments.output}, {numbers}/")
     return 0
 
