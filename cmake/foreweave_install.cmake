@@ -32,4 +32,6 @@ if(TARGET foreweave_cli)
   file(RELATIVE_PATH _bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
   set_target_properties(foreweave_cli PROPERTIES INSTALL_RPATH "$ORIGIN/${_bin_to_lib}")
   install(TARGETS foreweave_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(PROGRAMS ${PROJECT_SOURCE_DIR}/src/tools/report/foreweave_report.py
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/foreweave)
 endif()

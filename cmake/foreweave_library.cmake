@@ -52,15 +52,11 @@ endif()
 file(GLOB _tool_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/tools/*.cpp)
 if(_tool_sources)
   add_executable(foreweave_cli ${_tool_sources})
-  set_target_properties(foreweave_cli PROPERTIES OUTPUT_NAME foreweave
-    INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  set_target_properties(foreweave_cli PROPERTIES OUTPUT_NAME foreweave)
   target_include_directories(foreweave_cli PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(foreweave_cli PRIVATE foreweave foreweave_flags ${FOREWEAVE_PRIVATE_LIBRARIES} CLI11::CLI11)
   # Where `foreweave report` finds its script: installed (relative to the prefix), and in the source tree.
   target_compile_definitions(foreweave_cli PRIVATE FOREWEAVE_KOKKOS_VERSION="${Kokkos_VERSION}"
     FOREWEAVE_REPORT_INSTALLED="${CMAKE_INSTALL_DATADIR}/foreweave"
     FOREWEAVE_REPORT_SOURCE="${PROJECT_SOURCE_DIR}/src/tools/report")
-  install(TARGETS foreweave_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  install(PROGRAMS ${PROJECT_SOURCE_DIR}/src/tools/report/foreweave_report.py
-    DESTINATION ${CMAKE_INSTALL_DATADIR}/foreweave)
 endif()

@@ -4,9 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <array>
-#include <utility>
-
-#include "foreweave/core/error.hpp"
+#include <memory>
 
 namespace foreweave::log {
 namespace {
@@ -19,27 +17,12 @@ spdlog::logger& logger() {
   }();
   return *instance;
 }
-
-constexpr std::array<std::pair<const char*, Level>, 6> names{{{"trace", Level::trace},
-                                                              {"debug", Level::debug},
-                                                              {"info", Level::info},
-                                                              {"warning", Level::warning},
-                                                              {"error", Level::error},
-                                                              {"off", Level::off}}};
 }  // namespace
 
 void set_level(Level level) {
   constexpr std::array levels{spdlog::level::trace, spdlog::level::debug, spdlog::level::info,
                               spdlog::level::warn,  spdlog::level::err,   spdlog::level::off};
   logger().set_level(levels[static_cast<std::size_t>(level)]);
-}
-
-Level level_from(const std::string& name) {
-  for (const auto& [text, level] : names) {
-    if (name == text) return level;
-  }
-  throw Error(ErrorCategory::argument, "log level '" + name + "'",
-              "not one of trace, debug, info, warning, error, off");
 }
 
 void set_rank(int rank) { logger().set_pattern("[foreweave " + std::to_string(rank) + "] %l: %v"); }

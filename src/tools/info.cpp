@@ -1,12 +1,12 @@
 #include <hdf5.h>
 #include <mpi.h>
-#include <ucp/api/ucp.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <iostream>
 
+#include "foreweave/comm/transport.hpp"
 #include "foreweave/core/version.hpp"
 #include "foreweave/device/device.hpp"
 #include "kernels/decl/page_codec.hpp"
@@ -36,7 +36,7 @@ std::string hdf5_version() {
 }
 
 std::vector<Line> libraries() {
-  std::vector<Line> lines{{"MPI", mpi_version()}, {"UCX", ucp_get_version_string()}, {"HDF5", hdf5_version()}};
+  std::vector<Line> lines{{"MPI", mpi_version()}, {"UCX", comm::ucx_version()}, {"HDF5", hdf5_version()}};
   lines.push_back({"Kokkos", build_info().kokkos ? FOREWEAVE_KOKKOS_VERSION : "not in this build"});
   return lines;
 }

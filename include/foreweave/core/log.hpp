@@ -7,9 +7,8 @@ namespace foreweave::log {
 
 enum class Level { trace, debug, info, warning, error, off };
 
-/// Thread safe. Accepted names: trace, debug, info, warning, error, off; others throw Error(argument).
+/// All of these are thread safe.
 void set_level(Level level);
-Level level_from(const std::string& name);
 /// The rank that stands before every line from now on.
 void set_rank(int rank);
 
