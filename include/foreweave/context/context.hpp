@@ -67,11 +67,14 @@ class Context {
 
   /// This process's rank in the program; throws Error(state) on a spare that was not needed yet.
   Rank rank() const;
-  Rank ranks() const;
-  bool is_spare() const;
+  Rank ranks() const;                    ///< of the program, spares not counted; never changes
+  bool is_spare() const;                 ///< whether this process has no rank (yet)
   const Options& options() const;
 
-  /// Protects memory; see RegionSpec and CaptureEngine::add. Where it lies (host, pinned, device) is found out.
+  /// Protects memory; see RegionSpec and CaptureEngine::add. Where it lies (host, pinned, device) is found out, and a base
+  /// of its size is made there. Not collective, but every rank protects the same before restore(). Waits for the capture
+  /// under way. Error(argument) names the region and what is wrong with it (a size other than before, extents that do not
+  /// fit, a null pointer), Error(resource) when there is no memory for a base, Error(state) on a spare.
   void protect(RegionSpec spec);
   /// A contiguous range of numbers or trivially copyable elements: std::vector, std::span, std::array. What is
   /// protected is the elements; a temporary that owns them (a vector that is returned) is refused by the compiler.
@@ -92,6 +95,8 @@ class Context {
   void protect(std::string name, T& value, std::optional<GlobalPart> part = {}) {
     protect(RegionSpec{std::move(name), &value, sizeof(T), element_type_of<T>(), {}, {}, {}, std::move(part)});
   }
+  /// Waits for the capture under way; the next version is a full one, without the region. Not collective, but every rank
+  /// does alike. Error(absent) when no region has that name.
   void unprotect(const std::string& name);
 
   /// Brings every region to the newest version that all ranks can restore; nothing when there is none. A version that
@@ -106,6 +111,9 @@ class Context {
   void step();
   std::uint64_t steps() const;           ///< counted so far; part of the protected state
   /// Captures all regions as the next version and starts to mirror it. When it returns the regions may change again.
+  /// Of device regions the work that their streams have by now comes first. Error(state) after a repair, before
+  /// restore(); Error(io) or Error(resource) when an earlier version could not be stored; Error(peer) when versions in
+  /// flight are not committed after Options::commit_wait seconds.
   Version checkpoint();
   /// Waits until the newest version is committed (bounded by Options::commit_wait, then Error(peer)).
   void flush();
@@ -115,6 +123,7 @@ class Context {
   /// protects and restores as at the start). A spare waits in here. Returns when the body returned on every rank.
   void run(const std::function<void()>& body);
 
+  /// Waits for the capture under way.
   Statistics statistics() const;
 
  protected:
