@@ -1,5 +1,6 @@
 #include "mirror/bodies.hpp"
 
+#include <string>
 #include <string_view>
 
 #include "foreweave/comm/transport.hpp"
@@ -18,6 +19,15 @@ SnapshotId get_id(ByteReader& reader) {
   id.rank = reader.get<Rank>();
   id.version = reader.get<Version>();
   return id;
+}
+
+/// A byte that is 0 or 1.
+bool get_flag(ByteReader& reader, const std::string& body, const std::string& name) {
+  const auto value = reader.get<std::uint8_t>();
+  if (value > 1) {
+    throw Error(ErrorCategory::format, "read " + body, name + " " + std::to_string(value) + " is neither 0 nor 1");
+  }
+  return value != 0;
 }
 }  // namespace
 
@@ -38,12 +48,8 @@ SnapshotBegin SnapshotBegin::decode(ByteView body) {
   begin.id = get_id(reader);
   begin.base = reader.get<Version>();
   begin.bytes = reader.get<std::uint64_t>();
-  const auto offer = reader.get<std::uint8_t>();
-  begin.offer = offer != 0;
+  begin.offer = get_flag(reader, "snapshot_begin", "offer");
   reader.expect_end();
-  if (offer > 1) {
-    throw Error(ErrorCategory::format, "read snapshot_begin", "offer " + std::to_string(offer) + " is neither 0 nor 1");
-  }
   if (begin.id.version == 0 || begin.base >= begin.id.version) {
     throw Error(ErrorCategory::format, "read snapshot_begin",
                 to_string(begin.id) + " cannot be a delta against version " + std::to_string(begin.base));
@@ -233,7 +239,7 @@ BlockFetch BlockFetch::decode(ByteView body) {
   BlockFetch fetch;
   fetch.number = reader.get<std::uint64_t>();
   fetch.source = reader.get<std::uint32_t>();
-  fetch.parity = reader.get<std::uint8_t>() != 0;
+  fetch.parity = get_flag(reader, "block_fetch", "kind");
   fetch.id = get_id(reader);
   fetch.whole = reader.get<std::uint64_t>();
   fetch.offset = reader.get<std::uint64_t>();

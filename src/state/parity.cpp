@@ -95,7 +95,7 @@ ParityRecord ParityRecord::decode(ByteView file) {
   for (int i = 0; i < count; ++i) {
     Member member;
     member.rank = in.get<Rank>();
-    (void)in.get<std::uint32_t>();
+    if (in.get<std::uint32_t>() != 0) refuse("a member's unused bytes are not 0");
     member.base = in.get<Version>();
     member.bytes = in.get<std::uint64_t>();
     member.content.low = in.get<std::uint64_t>();

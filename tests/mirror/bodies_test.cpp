@@ -100,6 +100,9 @@ TEST(Bodies, WhatCannotBeIsRefused) {
   Bytes offer = SnapshotBegin{1, {0, 5}, 4, 0, true}.encode();
   offer.back() = std::byte{2};
   EXPECT_THROW(SnapshotBegin::decode(offer), Error);  // 0 or 1
+  Bytes fetch = BlockFetch{1, 0, true, {0, 5}, 10, 0, 10}.encode();
+  fetch[12] = std::byte{2};
+  EXPECT_THROW(BlockFetch::decode(fetch), Error);  // 0 or 1
   EXPECT_THROW(SnapshotRefused::decode(SnapshotRefused{1, {0, 5}, Refusal{0}, ""}.encode()), Error);
   EXPECT_THROW(SnapshotRefused::decode(SnapshotRefused{1, {0, 5}, Refusal{6}, ""}.encode()), Error);
   VersionStored many{0, std::vector<Version>(VersionStored::max_versions + 1, 1)};

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "foreweave/core/error.hpp"
@@ -89,6 +90,12 @@ TEST(Parity, NumbersThatDoNotFitAreRefused) {
   refused([](ParityRecord& r) { r.members[0].base = 9; });
   refused([](ParityRecord& r) { r.bytes = 299; });
   refused([](ParityRecord& r) { r.parity = 254; });
+  Bytes unused = good.encode();
+  unused[48 + 40 + 4] = std::byte{1};  // the second member's
+  const std::size_t digested = unused.size() - 16;
+  const std::uint64_t digest = digest64(ByteView(unused).first(digested));
+  std::memcpy(unused.data() + digested, &digest, sizeof digest);
+  EXPECT_THROW(ParityRecord::decode(unused), Error);
 }
 
 }  // namespace
