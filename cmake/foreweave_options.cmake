@@ -17,6 +17,7 @@ set_property(CACHE FOREWEAVE_KOKKOS PROPERTY STRINGS AUTO ON OFF)
 option(FOREWEAVE_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(FOREWEAVE_EXAMPLES "Build the examples" ${PROJECT_IS_TOP_LEVEL})
 option(FOREWEAVE_PERF "Build the benchmarks" ${PROJECT_IS_TOP_LEVEL})
+option(FOREWEAVE_FUZZ "Build the fuzz harnesses (tests/fuzz) and nothing else; needs clang" OFF)
 option(FOREWEAVE_WERROR "Treat warnings as errors" OFF)
 set(FOREWEAVE_SANITIZE "" CACHE STRING "Sanitizers: empty, 'address,undefined' or 'thread'")
 
