@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -168,7 +169,8 @@ int run(int argc, char** argv) {
   }
   app.footer("Options of Foreweave, --foreweave-NAME=VALUE, are listed by `foreweave info`.");
   app.add_option("settings", arguments.settings, "TOML file with the parameters")->required();
-  app.add_option("--steps", arguments.steps, "time steps, over run.steps of the file")->check(CLI::NonNegativeNumber);
+  app.add_option("--steps", arguments.steps, "time steps, over run.steps of the file")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   app.add_option("--output", arguments.output, "folder for the results, over output.directory of the file");
   app.add_flag("--plain", arguments.plain, "run without Foreweave, to compare with");
   app.add_flag("--progress", arguments.progress, "show a progress line even where there is no terminal");

@@ -259,6 +259,7 @@ class Watching(Scripted):
             self.assertIn(word, done.stderr)
             self.assertNotIn("Traceback", done.stderr)
         self.assertEqual(self.starts(), [])
+        self.assertEqual(list(self.store.glob(".*.lock")), [])
 
     def test_output_that_has_no_room_ends_nothing(self):
         with open("/dev/full", "wb") as full:
