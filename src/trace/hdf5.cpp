@@ -1,6 +1,8 @@
 #include "trace/hdf5.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -45,6 +47,27 @@ int reserve(int descriptor, std::uint64_t room) {
   struct statvfs system {};
   if (::fstatvfs(descriptor, &system) != 0) return errno;
   return static_cast<std::uint64_t>(system.f_bavail) * system.f_frsize < room ? ENOSPC : 0;
+}
+
+// Whether a new file has room; errno where it has not. Leaves it empty, or nothing. HDF5 is not asked before: should it
+// fail to write a file's first block, it complains of that whenever it is closed.
+int probe(const std::string& path, std::uint64_t room) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor < 0) return errno;
+  const int code = reserve(descriptor, room);
+  ::close(descriptor);
+  if (code != 0) ::unlink(path.c_str());
+  return code;
+}
+
+// Where a file that is given up is written to: memory, since HDF5 cuts a file to its length when it is closed, and
+// /dev/null refuses that. With a limit on the size of files, which memory would have too, /dev/null all the same.
+int open_nowhere() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) {
+    if (const int memory = ::memfd_create("foreweave-given-up", MFD_CLOEXEC); memory >= 0) return memory;
+  }
+  return ::open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
 }  // namespace
@@ -112,6 +135,10 @@ std::string get_text_attribute(hid_t object, const char* name) {
 }
 
 WritableFile::WritableFile(std::string path, Mode mode, std::uint64_t room) : path_(std::move(path)) {
+  const auto no_room = [&](int code) { throw Error(ErrorCategory::io, "write " + path_, std::strerror(code), code); };
+  if (mode == Mode::create) {
+    if (const int code = probe(path_, room); code != 0) no_room(code);
+  }
   const auto access = file_access();
   file_ = mode == Mode::create
               ? Handle(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), "create " + path_)
@@ -121,7 +148,7 @@ WritableFile::WritableFile(std::string path, Mode mode, std::uint64_t room) : pa
   descriptor_ = *static_cast<int*>(handle);
   if (const int code = reserve(descriptor_, room); code != 0) {
     discard();
-    throw Error(ErrorCategory::io, "write " + path_, std::strerror(code), code);
+    no_room(code);
   }
 }
 
@@ -129,7 +156,7 @@ WritableFile::~WritableFile() { discard(); }
 
 void WritableFile::discard() noexcept {
   if (descriptor_ < 0) return;
-  if (const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC); nowhere >= 0) {
+  if (const int nowhere = open_nowhere(); nowhere >= 0) {
     ::dup3(nowhere, descriptor_, O_CLOEXEC);
     ::close(nowhere);
   }

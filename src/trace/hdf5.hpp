@@ -67,8 +67,8 @@ std::string get_text_attribute(hid_t object, const char* name);
 
 /// A file that is written. HDF5 does not survive a write that fails: a data set whose last chunk cannot be written
 /// when it is closed stays in its tables half freed, and the process crashes when it ends. So room is reserved before
-/// anything is written, and should a write fail all the same, what HDF5 still holds goes to /dev/null (discard())
-/// before its handles are closed.
+/// anything is written, and should a write fail all the same, what HDF5 still holds goes nowhere (discard()) before
+/// its handles are closed.
 class WritableFile {
  public:
   enum class Mode { create, open };

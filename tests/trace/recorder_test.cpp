@@ -392,6 +392,28 @@ TEST_F(RecorderTest, NothingIsLostWhenTheDiskIsFull) {
   for (std::int64_t i = 0; i < 15100; ++i) ASSERT_EQ(versions[static_cast<std::size_t>(i)], i);
 }
 
+// What is given up while it is made must be closed without an error, or HDF5 crashes when it is itself closed.
+TEST_F(RecorderTest, AFileWithoutRoomDoesNoHarm) {
+  const auto file = (folder / "some.h5").string();
+  EXPECT_EXIT(
+      {
+        const Hdf5Scope scope;
+        int failed = 0;
+        for (int i = 0; i < 20; ++i) {
+          try {
+            WritableFile(file, WritableFile::Mode::create, std::uint64_t{1} << 60);
+          } catch (const Error& error) {
+            if (error.category() == ErrorCategory::io && !fs::exists(file)) ++failed;
+          }
+          WritableFile given_up(file, WritableFile::Mode::create, 0);
+          create_tables(given_up);
+          given_up.discard();
+        }
+        std::exit(H5close() >= 0 && failed == 20 ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
 // Should a write fail in spite of the reserved room, HDF5 must not crash: not then, not when the process ends.
 TEST_F(RecorderTest, AFailedWriteInsideHdf5DoesNoHarm) {
   const auto file = (folder / "some.h5").string();
