@@ -543,7 +543,7 @@ struct Context::Impl {
         if (common.empty() || common.back() < floor) {
           throw Error(ErrorCategory::format, "restore job '" + options.job + "'",
                       "version " + std::to_string(floor) + " was committed, but not every rank can be restored to it; "
-                      "versions that can: " + list_text(common) + problems);
+                      "versions whose files every rank has: " + list_text(common) + problems);
         }
         target = common.back();
       }
