@@ -61,10 +61,11 @@ int probe(const std::string& path, std::uint64_t room) {
 }
 
 // Where a file that is given up is written to: memory, since HDF5 cuts a file to its length when it is closed, and
-// /dev/null refuses that. With a limit on the size of files, which memory would have too, /dev/null all the same.
+// /dev/null refuses that. With a low limit on the size of files, which memory would have too, /dev/null all the same.
 int open_nowhere() {
+  constexpr rlim_t low = rlim_t{1} << 30;
   struct rlimit limit {};
-  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) {
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= low) {
     if (const int memory = ::memfd_create("foreweave-given-up", MFD_CLOEXEC); memory >= 0) return memory;
   }
   return ::open("/dev/null", O_RDWR | O_CLOEXEC);
