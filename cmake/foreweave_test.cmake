@@ -25,6 +25,9 @@ set(FOREWEAVE_TEST_ENVIRONMENT
   LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/lsan.supp:print_suppressions=0
   UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp:ignore_noninstrumented_modules=1)
+if(FOREWEAVE_SANITIZE)
+  list(APPEND FOREWEAVE_TEST_ENVIRONMENT FOREWEAVE_SIM_PART=8)
+endif()
 if(FOREWEAVE_SANITIZE MATCHES "thread")
   # UCX puts itself before madvise(), which glibc calls when a thread has ended for ThreadSanitizer but not for itself:
   # the lock that UCX takes there is a fault. The hooks are of use with registered memory only.
@@ -82,7 +85,7 @@ function(foreweave_add_test file)
     string(REPLACE " " ";" counts "${counts}")
     foreach(count IN LISTS counts)
       add_test(NAME ${target}.${count} COMMAND ${FOREWEAVE_MPIRUN} -n ${count} $<TARGET_FILE:${target}>)
-      set_tests_properties(${target}.${count} PROPERTIES TIMEOUT ${timeout} PROCESSORS 2 LABELS "mpi;${labels}"
+      set_tests_properties(${target}.${count} PROPERTIES TIMEOUT ${timeout} COST ${timeout} PROCESSORS 2 LABELS "mpi;${labels}"
         ENVIRONMENT "${FOREWEAVE_TEST_ENVIRONMENT}")
     endforeach()
   else()
@@ -92,7 +95,8 @@ function(foreweave_add_test file)
     endif()
     target_link_libraries(${target} PRIVATE GTest::gtest_main)
     add_test(NAME ${target} COMMAND ${target})
-    set_tests_properties(${target} PROPERTIES TIMEOUT ${timeout} LABELS "${labels}"
+    # What may take long begins first, so that nothing is left to run alone at the end.
+    set_tests_properties(${target} PROPERTIES TIMEOUT ${timeout} COST ${timeout} LABELS "${labels}"
       ENVIRONMENT "${FOREWEAVE_TEST_ENVIRONMENT}")
   endif()
 endfunction()
