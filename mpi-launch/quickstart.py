@@ -72,6 +72,7 @@ class Job:
     def __init__(self, name, settings, steps, terminal):
         self.folder = OUT / name
         self.name, self.settings, self.steps, self.terminal = name, settings, steps, terminal
+        self.files = self.folder / "files"
         self.store = f"/dev/shm/foreweave-{os.getuid()}"
         self.job = f"quickstart-{os.getpid()}-{name.replace('/', '-')}"
 
@@ -82,6 +83,7 @@ class Job:
         env["FOREWEAVE_STORE"] = self.store
         if fault:
             env["FOREWEAVE_FAULT"] = fault
+            env["FOREWEAVE_SHARED_STORE"] = str(self.files)
         command = [sys.executable, "-B", str(ROOT / "mpi-launch" / "foreweave-run"), "-n", str(RANKS), "--job", self.job, "--keep",
                    "--recover", "none" if plain else recover]
         if trace:
@@ -109,6 +111,7 @@ class Job:
 
     def forget(self):
         shutil.rmtree(pathlib.Path(self.store) / self.job, ignore_errors=True)
+        shutil.rmtree(self.files, ignore_errors=True)
 
 
 def same_fields(a, b):
@@ -154,6 +157,8 @@ def read_trace(path, death):
             "bytes_captured": sum(column(hubs, "captures/region_bytes")),
             "bytes_stored": sum(column(hubs, "captures/snapshot_bytes")),
             "bytes_sent": outgoing,
+            "bytes_to_files": sum(column(hubs, "flushes/bytes")),
+            "bytes_in_files": sum(column(hubs, "flushes/stored")),
             "blocked_ms_median": round(statistics.median(blocked), 4),
             "blocked_ms_max": round(blocked[-1], 4),
             "lost_steps": max(column(hubs, "recoveries/lost_steps")),
@@ -204,6 +209,7 @@ def show(summary, again, seconds):
   steps computed again                           {summary['lost_steps']}
   versions committed                             {summary['versions']}
   state captured, stored, sent to mirrors        {size(summary['bytes_captured'])}, {size(summary['bytes_stored'])}, {size(summary['bytes_sent'])}
+  brought to files in the background             {size(summary['bytes_to_files'])} of snapshots, {size(summary['bytes_in_files'])} written ({summary['bytes_to_files'] / max(1, summary['bytes_in_files']):.2f} times less)
   program blocked by a capture                   median {summary['blocked_ms_median']:.2f} ms, at most {summary['blocked_ms_max']:.2f} ms
   overhead against the plain program             {summary['overhead_percent']:.1f} %""")
     if again:

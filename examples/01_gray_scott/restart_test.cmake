@@ -2,7 +2,7 @@
 # One job, started three times with other numbers of ranks, from memory and from files; a rank is killed on the way. The
 # last file must hold the same u and v, byte for byte, as that of an undisturbed run on one rank (REFERENCE).
 string(RANDOM LENGTH 8 ALPHABET abcdefghijklmnopqrstuvwxyz run)
-foreach(tier IN ITEMS memory files)
+foreach(tier IN ITEMS memory files shared)
   foreach(numbers IN ITEMS "3 2 4" "1 4 3")
     separate_arguments(ranks UNIX_COMMAND "${numbers}")
     string(MAKE_C_IDENTIFIER "${tier}_${numbers}" name)
@@ -18,9 +18,10 @@ foreach(tier IN ITEMS memory files)
         # After the first start on another number of ranks, before much was committed there.
         set(fault --foreweave-fault=kill:rank=1,step=13)
       endif()
+      # Where the tiers are is this test's; the rest as the example has it.
       execute_process(COMMAND ${LAUNCHER} -n ${count} --job ${job} --keep --recover relaunch -- ${PROGRAM} ${SETTINGS}
         --steps ${step} --output ${folder} --foreweave-every=5 --foreweave-store=${host}
-        --foreweave-file_store=${folder}/files ${fault}
+        --foreweave-options_file=${CMAKE_CURRENT_LIST_DIR}/tiers.options --foreweave-file_store=${folder}/files --foreweave-shared_store=${folder}/shared ${fault}
         RESULT_VARIABLE code OUTPUT_VARIABLE text ERROR_VARIABLE text)
       if(NOT code EQUAL 0)
         message(FATAL_ERROR "${name}: ${count} ranks to step ${step} ended with ${code}:\n${text}")
@@ -28,8 +29,12 @@ foreach(tier IN ITEMS memory files)
       if(NOT fault STREQUAL "" AND NOT text MATCHES "recovery: by relaunch")
         message(FATAL_ERROR "${name}: nothing was recovered:\n${text}")
       endif()
-      if(tier STREQUAL "files")
+      # As if the nodes had been given back: their memory is gone, or their disks, too.
+      if(NOT tier STREQUAL "memory")
         file(REMOVE_RECURSE ${host}/${job})
+      endif()
+      if(tier STREQUAL "shared")
+        file(REMOVE_RECURSE ${folder}/files)
       endif()
     endforeach()
     file(REMOVE_RECURSE ${host}/${job})

@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "context/fault.hpp"
+#include "context/flusher.hpp"
 #include "context/hub.hpp"
 #include "context/inventory.hpp"
 #include "context/orphans.hpp"
@@ -102,18 +103,24 @@ struct Context::Impl {
     if (key == nullptr && group->hub() == 0) log::info("no key: snapshots are not sealed (give key_file to seal them)");
     store = context::open_host_store(options, group->hub());
     parity_store = context::open_parity_store(options, group->hub());
-    file_store = context::open_file_store(options, group->hub());
     status = std::make_unique<context::StatusPage>(context::host_folder(options, group->hub()) / "status");
     earlier_steps = status->previous_step();
     if (!options.trace.empty()) open_trace();
+    flusher = std::make_unique<context::Flusher>(
+        options, group->hub(), *store, key, recorder.get(), [this] { keep_house(); },
+        [this](const context::FlushDone& done) { hub->flushed(done); });
     hub = std::make_unique<context::Hub>(
         group->make_transport(options), *store, parity_store.get(),
         context::HubOptions{group->hub(), to_nanoseconds(options.heartbeat), to_nanoseconds(options.suspect_after)},
-        recorder.get(), [this](Version version) { on_committed(version); });
+        recorder.get(), [this](Version) { flusher->wake(); });
+    hub->schedule_flushes(context::FlushSchedule({options.file_store.empty() ? 0 : options.file_every,
+                                                  options.shared_store.empty() ? 0 : options.shared_every}),
+                          [this](const context::FlushOrder& order) { flusher->order(order); });
     worker = std::make_unique<context::Worker>([this] { hub->notify(); });
     try {
       form_first();
     } catch (...) {
+      flusher->finish(0);
       hub.reset();   // before the worker, which its progress thread knows
       throw;
     }
@@ -126,6 +133,7 @@ struct Context::Impl {
 
   ~Impl() {
     if (worker) worker->finish();   // ends what was captured; it needs the hub
+    if (flusher) flusher->finish(std::uncaught_exceptions() ? 0 : to_nanoseconds(options.commit_wait));
     if (hub && !std::uncaught_exceptions()) {
       try {
         hub->leave();
@@ -207,11 +215,34 @@ struct Context::Impl {
       }
     };
     note(*store, mine.host);
-    for (const auto& from : context::visible_file_stores(options, group->hub())) {
+    auto links = store->list();
+    const auto files = context::visible_file_stores(options, group->hub());
+    std::set<SnapshotId> in_files;
+    for (const auto& from : files) {
       note(*from, mine.file);
+      const auto list = from->list();
+      links.insert(links.end(), list.begin(), list.end());
+      for (const auto& link : list) in_files.insert(link.id);
       mine.committed = std::max(mine.committed, from->committed());
     }
     if (parity_store) mine.parity = context::parity_records(*parity_store);
+    // A chain may have some of its links in one tier and the others in another.
+    std::sort(links.begin(), links.end(), [](const auto& one, const auto& other) { return one.id < other.id; });
+    for (auto& [held, versions] : mine.file) {
+      versions = complete_versions(links, held);
+      std::erase_if(versions, [&, of = held](Version version) { return !in_files.contains({of, version}); });
+    }
+    if (rank) {
+      const auto told = [&](const std::map<Rank, std::vector<Version>>& held, Version version) {
+        const auto versions = held.find(*rank);
+        return versions != held.end() && std::binary_search(versions->second.begin(), versions->second.end(), version);
+      };
+      for (const auto& link : links) {
+        if (link.id.rank != *rank || told(mine.host, link.id.version) || told(mine.file, link.id.version)) continue;
+        mine.loose[link.id.version] = link.base;
+      }
+    }
+    mine.newest = newest_listed;
     mine.failed.assign(failed_versions.begin(), failed_versions.end());
     return mine;
   }
@@ -304,6 +335,7 @@ struct Context::Impl {
     if (view.committed == 0) {
       if (const auto common = context::common_versions(all); !common.empty()) view.committed = common.back();
     }
+    view.committed = std::max(view.committed, context::newest_in_files(all));
     group->assign(view.hub_of_rank);
     std::optional<Rank> role;
     for (std::size_t r = 0; r < view.hub_of_rank.size(); ++r) {
@@ -322,6 +354,7 @@ struct Context::Impl {
       if (free.contains(one.hub)) spares.push_back(std::move(one));
     }
     newest = newest_listed = view.committed;
+    abandoned = 0;
     formed_committed = view.committed;
   }
 
@@ -331,6 +364,7 @@ struct Context::Impl {
     set_error_rank(*role);
     log::set_rank(*role);
     if (recorder) recorder->set_rank(*role);
+    if (flusher) flusher->set_rank(*role);
     if (capture || !options.enabled) return;
     capture = std::make_unique<CaptureEngine>(
         CaptureOptions{*role, ranks, options.job, key, options.staging, options.max_chain, options.track,
@@ -353,6 +387,7 @@ struct Context::Impl {
   /// Everyone who lives comes here after a death.
   void repair() {
     const auto known = monotonic_now();
+    const context::Flusher::Hold hold(flusher.get());   // what this hub tells the others that it has must stay
     for (;;) {
       try {
         hub->suspend();
@@ -415,7 +450,7 @@ struct Context::Impl {
     worker->rethrow();
     const auto version = newest + 1;
     const auto in_flight = static_cast<Version>(options.in_flight);
-    wait_until([&] { return worker->idle() && newest <= hub->committed() + in_flight; },
+    wait_until([&] { return worker->idle() && newest <= std::max(hub->committed(), abandoned) + in_flight; },
                "checkpoint: commit of version " + std::to_string(hub->committed() + 1));
     worker->rethrow();
     look_for_deaths();
@@ -447,26 +482,9 @@ struct Context::Impl {
     return version;
   }
 
-  /// On the progress thread.
-  void on_committed(Version version) {
-    // One housekeeping task at a time is enough: it looks at the newest committed version when it runs.
-    if (housekeeping.exchange(true)) return;
-    (void)version;
-    worker->post([this] {
-      housekeeping = false;
-      keep_house();
-    });
-  }
-
+  /// Of the host tier, on the flusher's thread.
   void keep_house() {
-    const auto committed = store->committed();
-    if (committed == 0) return;
-    if (file_store && rank && committed / options.file_every > file_store->committed() / options.file_every) {
-      context::copy_chain(*store, *file_store, {*rank, committed});
-      file_store->set_committed(committed);
-      retain_in(*file_store, committed);
-    }
-    retain_in(*store, committed);
+    if (const auto committed = store->committed(); committed != 0) retain_in(*store, committed);
   }
 
   void retain_in(Store& tier, Version committed) {
@@ -475,17 +493,19 @@ struct Context::Impl {
       if (stored.id.version <= committed) versions[stored.id.rank].push_back(stored.id.version);
     }
     const auto kept = static_cast<std::size_t>(options.keep);
+    const auto pending = flusher->pending();   // for files
     for (const auto& [held, list] : versions) {
       const auto oldest = list.size() > kept ? list[list.size() - 1 - kept] : list.front();
       if (with_parity && &tier == store.get()) {
         // Others' snapshots are rebuilt from this file as it is: it is not folded, and goes when the group's all go.
         if (held != rank) continue;
-        const auto from = context::needed_from(first_full, oldest, options.max_chain);
+        const auto from = context::needed_from(first_full, pending.empty() ? oldest : std::min(oldest, *pending.begin()),
+                                               options.max_chain);
         for (auto* one : {store.get(), parity_store.get()}) context::erase_below(*one, from);
         continue;
       }
       try {
-        retain(tier, held, oldest, static_cast<std::size_t>(options.max_chain), key);
+        retain(tier, held, oldest, pending, static_cast<std::size_t>(options.max_chain), key);
       } catch (const Error& error) {
         // This costs room and no version of the own rank; captures go on.
         log::warning(std::string("keeping house: ") + error.what());
@@ -505,19 +525,15 @@ struct Context::Impl {
   std::vector<Inventory> exchange() {
     auto all = spares;
     for (const auto& bytes : group->gather_members(inventory().encode())) all.push_back(Inventory::decode(bytes));
-    for (const auto& one : all) {
-      for (const auto* held : {&one.host, &one.file}) {
-        for (const auto& [of, versions] : *held) {
-          if (!versions.empty()) newest_listed = std::max(newest_listed, versions.back());
-        }
-      }
-    }
+    // No number is used twice, and all ranks count alike: also what nobody can restore is somebody's file of that name.
+    for (const auto& one : all) newest_listed = std::max(newest_listed, one.newest);
     return all;
   }
 
   std::optional<Version> restore(std::optional<Version> named) {
     if (!options.enabled) return std::nullopt;
     wait_for_worker();
+    const context::Flusher::Hold hold(flusher.get());
     failed_versions.clear();
     std::string problems;
     for (;;) {
@@ -536,16 +552,22 @@ struct Context::Impl {
         if (common.empty() && floor == 0) {
           must_restore = false;
           steps = 0;
+          newest = abandoned = newest_listed;
           capture->forget();   // what was captured before a repair was never committed, and is void
           if (recovery) restored_to(0, "nothing: no version was committed yet", 0);
           return std::nullopt;
         }
-        if (common.empty() || common.back() < floor) {
+        if (common.empty() || (common.back() < floor && !options.restore_older)) {
           throw Error(ErrorCategory::format, "restore job '" + options.job + "'",
                       "version " + std::to_string(floor) + " was committed, but not every rank can be restored to it; "
-                      "versions whose files every rank has: " + list_text(common) + problems);
+                      "versions whose files every rank has: " + list_text(common) +
+                      (common.empty() ? "" : " (option restore_older=true goes on from the newest of them)") + problems);
         }
         target = common.back();
+        if (target < floor) {
+          log::warning("version " + std::to_string(floor) + " was committed and is lost; going on from version " +
+                       std::to_string(target) + problems);
+        }
       }
       std::string source;
       std::uint64_t bytes = 0;
@@ -555,12 +577,12 @@ struct Context::Impl {
       problems = agree_on(mine, target);
       if (problems.empty()) {
         restored_to(target, source, bytes);
-        newest = std::max(newest_listed, target);
+        newest = abandoned = std::max(newest_listed, target);
         first_full = 0;
         must_restore = false;
         status->set_step(steps);
         // What was newer is left behind, and what other ranks wrote too: the state is the newest from here on.
-        if (named || before != ranks) checkpoint();
+        if (named || before != ranks || target < floor) checkpoint();
         return target;
       }
     }
@@ -579,6 +601,42 @@ struct Context::Impl {
       if (!one.ok) problems += "; rank " + std::to_string(r) + ": " + one.text;
     }
     return problems;
+  }
+
+  static std::uint64_t bytes_of(const Chain& chain) {
+    std::uint64_t total = 0;
+    for (const auto& link : chain.links()) total += link->bytes();
+    return total;
+  }
+
+  /// The chain of `id` with links from the own memory and from files, where no tier alone has all of them undamaged; what
+  /// only another hub's memory has is fetched first.
+  Chain open_mixture(SnapshotId id, const std::vector<std::unique_ptr<Store>>& files, const std::vector<Inventory>& all) {
+    std::vector<const Store*> stores{store.get()};
+    for (const auto& one : files) stores.push_back(one.get());
+    std::map<Version, Version> base_of;
+    for (const auto* from : stores) {
+      for (const auto& link : from->list()) {
+        if (link.id.rank == id.rank) base_of.emplace(link.id.version, link.base);
+      }
+    }
+    for (auto version = id.version; version != 0;) {
+      const auto link = base_of.find(version);
+      if (link != base_of.end()) {
+        version = link->second;
+        continue;
+      }
+      for (const auto& one : all) {
+        const auto held = one.host.find(id.rank);
+        if (one.hub == group->hub() || dead_spares.contains(one.hub) || held == one.host.end() ||
+            !std::binary_search(held->second.begin(), held->second.end(), version)) {
+          continue;
+        }
+        if (hub->fetch(one.hub, {id.rank, version}, [&] { look_for_deaths(); }, to_nanoseconds(options.commit_wait))) break;
+      }
+      break;   // with its chain, or there is none
+    }
+    return Chain::open(stores, id, key.get());
   }
 
   Outcome restore_to(Version target, const std::vector<Inventory>& all, std::string& source, std::uint64_t& bytes) {
@@ -604,9 +662,7 @@ struct Context::Impl {
     const auto read = [&](const Store& from) {
       const auto chain = Chain::open(from, id, key.get());
       capture->restore(chain);
-      std::uint64_t total = 0;
-      for (const auto& link : chain.links()) total += link->bytes();
-      return total;
+      return bytes_of(chain);
     };
     const auto holds = [&](const Inventory& one) {
       const auto held = one.host.find(*rank);
@@ -626,9 +682,18 @@ struct Context::Impl {
       });
     }
     rebuild(id, all, outcome, attempt, read);
-    for (const auto& from : context::visible_file_stores(options, group->hub())) {
-      if (!outcome.ok && from->open(id)) attempt(from->name(), [&] { return read(*from); });
+    const bool in_memory = outcome.ok;
+    const auto files = context::visible_file_stores(options, group->hub());
+    for (const auto& from : files) {
+      if (!outcome.ok && stands(*from, id)) attempt(from->name(), [&] { return read(*from); });
     }
+    if (!files.empty()) attempt("several tiers together", [&] {
+      const auto chain = open_mixture(id, files, all);
+      capture->restore(chain);
+      return bytes_of(chain);
+    });
+    // The host tier lacks links, or has damaged ones: the next capture stands on its own.
+    if (outcome.ok && !in_memory) capture->forget();
     if (!outcome.ok && outcome.text.empty()) outcome.text = "no copy can be reached";
     if (!outcome.ok) failed_versions.insert(target);
     return outcome;
@@ -713,9 +778,13 @@ struct Context::Impl {
         if (taken) return *taken;
       }
     }
-    for (const auto& from : context::visible_file_stores(options, group->hub())) {
-      if (!from->open(id)) continue;
+    const auto files = context::visible_file_stores(options, group->hub());
+    for (const auto& from : files) {
+      if (!stands(*from, id)) continue;
       if (const auto taken = attempt(from->name(), [&] { return read(*from); })) return *taken;
+    }
+    if (const auto taken = attempt("several tiers together", [&] { return use(open_mixture(id, files, all)); })) {
+      return *taken;
     }
     throw Error(ErrorCategory::format, "restore " + to_string(id), "no copy can be read" + problems);
   }
@@ -797,7 +866,7 @@ struct Context::Impl {
 
   void flush() {
     if (!options.enabled || !rank) return;
-    wait_until([&] { return worker->idle() && hub->committed() >= newest; },
+    wait_until([&] { return worker->idle() && (hub->committed() >= newest || newest == abandoned); },
                "commit of version " + std::to_string(newest));
     worker->rethrow();
   }
@@ -877,10 +946,11 @@ struct Context::Impl {
   std::unique_ptr<Group> group;
   std::shared_ptr<const Key> key;
   std::vector<FaultPlan> faults;
-  std::unique_ptr<Store> store, parity_store, file_store;
+  std::unique_ptr<Store> store, parity_store;
   std::unique_ptr<context::StatusPage> status;
   std::unique_ptr<trace::Recorder> recorder;
   std::unique_ptr<CaptureEngine> capture;
+  std::unique_ptr<context::Flusher> flusher;
   std::unique_ptr<context::Hub> hub;
   std::unique_ptr<context::Worker> worker;
 
@@ -894,6 +964,7 @@ struct Context::Impl {
   std::uint64_t steps = 0, steps_when_lost = 0;
   std::uint64_t earlier_steps = 0;   // of the process before this one, until something was restored
   Version newest = 0, newest_listed = 0, formed_committed = 0;
+  Version abandoned = 0;   ///< since the last restore: what up to here was not committed then, never will be
   std::set<Version> failed_versions;
   bool with_parity = false;                // of parity groups, not of copies; set while the worker is idle
   std::atomic<Version> first_full{0};      // the first version since the last restore, full on all ranks; 0: none yet
@@ -901,7 +972,6 @@ struct Context::Impl {
   Nanoseconds progress_shown = 0;
   bool trace_trouble = false;   // said already
   std::optional<trace::RecoveryRecord> recovery;
-  std::atomic<bool> housekeeping{false};
   mutable std::mutex statistics_mutex;
   Statistics statistics;
 };

@@ -51,6 +51,7 @@ void Hub::begin(const mirror::View& view, std::optional<Rank> rank, const std::m
     membership_.begin(view.epoch, {peers.begin(), peers.end()}, now);
     view_ = view;
     published_at_.clear();
+    flushes_.begin(static_cast<Rank>(view.hub_of_rank.size()));
     {
       const std::lock_guard lock(mutex_);
       lost_.reset();
@@ -154,7 +155,44 @@ void Hub::on_frame(const comm::Frame& frame, Nanoseconds now) {
     membership_.left(frame.source);
     return;
   }
+  if (frame.type == comm::FrameType::flush_order) {
+    if (frame.source == view_.hub_of_rank.front() && on_order_) on_order_(FlushOrder::decode(frame.body));
+    return;
+  }
+  if (frame.type == comm::FrameType::flush_done) return on_flushed(frame.source, FlushDone::decode(frame.body));
   protocol_.on_frame(frame, now);
+}
+
+void Hub::schedule_flushes(const FlushSchedule& schedule, std::function<void(const FlushOrder&)> on_order) {
+  engine_->call([&] {
+    flushes_ = schedule;
+    on_order_ = std::move(on_order);
+  });
+}
+
+void Hub::flushed(const FlushDone& done) {
+  engine_->post([this, done] {
+    if (view_.hub_of_rank.empty()) return;
+    const auto coordinator = view_.hub_of_rank.front();
+    if (coordinator == self_) return on_flushed(self_, done);
+    deliver(coordinator, comm::FrameType::flush_done, done.encode(), {}, nullptr);
+  });
+}
+
+void Hub::on_flushed(comm::HubId from, const FlushDone& done) {
+  if (view_.hub_of_rank.front() != self_) return;
+  for (std::size_t r = 0; r < view_.hub_of_rank.size(); ++r) {
+    if (view_.hub_of_rank[r] == from) give(flushes_.done(static_cast<Rank>(r), done));
+  }
+}
+
+void Hub::give(const std::vector<FlushOrder>& orders) {
+  for (const auto& order : orders) {
+    for (const auto hub : view_.hub_of_rank) {
+      if (hub != self_) deliver(hub, comm::FrameType::flush_order, order.encode(), {}, nullptr);
+    }
+    if (on_order_) on_order_(order);
+  }
 }
 
 void Hub::on_peer_failed(comm::HubId peer, const std::string& reason, Nanoseconds now) {
@@ -224,6 +262,7 @@ void Hub::notice(const mirror::MirrorEvent& event) {
       recorder_->add(trace::CommitRecord{event.end, version, at == published_at_.end() ? 0 : event.end - at->second});
     }
     published_at_.erase(published_at_.begin(), published_at_.upper_bound(version));
+    if (view_.hub_of_rank.front() == self_) give(flushes_.committed(version));
     on_committed_(version);
   }
   if (event.kind == Kind::fetched || event.kind == Kind::failed) {

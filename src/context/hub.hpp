@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 
+#include "context/flush_schedule.hpp"
 #include "foreweave/comm/engine.hpp"
 #include "foreweave/comm/membership.hpp"
 #include "foreweave/mirror/mirror_protocol.hpp"
@@ -49,6 +50,10 @@ class Hub final : comm::EngineHandler, mirror::Outbox {
   /// or this one.
   std::optional<comm::HubId> rebuild(const mirror::RebuildPlan& plan, const std::function<void()>& while_waiting,
                                      Nanoseconds patience);
+  /// Which versions go to files when. Before begin(); `on_order` is called on the progress thread and must not block.
+  void schedule_flushes(const FlushSchedule& schedule, std::function<void(const FlushOrder&)> on_order);
+  /// Tells the coordinator what became of an order.
+  void flushed(const FlushDone& done);
 
   Version committed() const { return committed_.load(); }
   bool settled();
@@ -74,6 +79,9 @@ class Hub final : comm::EngineHandler, mirror::Outbox {
   void notice(const mirror::MirrorEvent& event) override;
 
   void judge(Nanoseconds now);
+  /// As the coordinator, to all ranks.
+  void give(const std::vector<FlushOrder>& orders);
+  void on_flushed(comm::HubId from, const FlushDone& done);
   void deliver(comm::HubId to, comm::FrameType type, Bytes body, ByteView payload, std::shared_ptr<const void> owner);
 
   const comm::HubId self_;
@@ -89,6 +97,8 @@ class Hub final : comm::EngineHandler, mirror::Outbox {
   std::map<comm::HubId, Bytes> addresses_;     // of the living
   std::set<comm::HubId> connected_, failed_;   // failed: not connected to again in this epoch
   std::map<Version, Nanoseconds> published_at_;
+  FlushSchedule flushes_{{0, 0}};
+  std::function<void(const FlushOrder&)> on_order_;
 
   std::atomic<Version> committed_{0};
   std::atomic<std::uint64_t> bytes_sent_{0};

@@ -38,6 +38,7 @@ Bytes Inventory::encode() const {
   out.put(active);
   out.put(committed);
   out.put(step);
+  out.put(newest);
   out.put(static_cast<std::uint32_t>(ranks_of.size()));
   for (const auto& [version, ranks] : ranks_of) {
     out.put(version);
@@ -52,6 +53,11 @@ Bytes Inventory::encode() const {
     const auto bytes = record.encode();
     out.put(static_cast<std::uint32_t>(bytes.size()));
     out.put_bytes(bytes);
+  }
+  out.put(static_cast<std::uint32_t>(loose.size()));
+  for (const auto& [version, base] : loose) {
+    out.put(version);
+    out.put(base);
   }
   put_versions(out, {{rank, failed}});
   return out.take();
@@ -68,6 +74,7 @@ Inventory Inventory::decode(ByteView bytes) {
   result.active = in.get<std::uint32_t>();
   result.committed = in.get<Version>();
   result.step = in.get<std::uint64_t>();
+  result.newest = in.get<Version>();
   for (auto versions = in.get<std::uint32_t>(); versions > 0; --versions) {
     const auto version = in.get<Version>();
     result.ranks_of[version] = in.get<Rank>();
@@ -78,6 +85,10 @@ Inventory Inventory::decode(ByteView bytes) {
   result.file = get_versions(in);
   for (auto count = in.get<std::uint32_t>(); count > 0; --count) {
     result.parity.push_back(ParityRecord::decode(in.get_bytes(in.get<std::uint32_t>())));
+  }
+  for (auto links = in.get<std::uint32_t>(); links > 0; --links) {
+    const auto version = in.get<Version>();
+    result.loose[version] = in.get<Version>();
   }
   result.failed = get_versions(in)[result.rank];
   in.expect_end();
@@ -95,12 +106,29 @@ Rank ranks_of(const std::vector<Inventory>& inventories, Version version) {
   return ranks;
 }
 
+Version newest_in_files(std::vector<Inventory> inventories) {
+  for (auto& one : inventories) {
+    one.host.clear();
+    one.parity.clear();
+    one.loose.clear();
+  }
+  const auto common = common_versions(inventories);
+  return common.empty() ? 0 : common.back();
+}
+
 std::vector<Version> common_versions(const std::vector<Inventory>& inventories) {
   std::map<Version, std::set<Rank>> holders;
   for (const auto& inventory : inventories) {
     for (const auto* held : {&inventory.host, &inventory.file}) {
       for (const auto& [rank, versions] : *held) {
         for (const auto version : versions) holders[version].insert(rank);
+      }
+    }
+  }
+  for (const auto& inventory : inventories) {
+    for (const auto& [version, base] : inventory.loose) {   // ascending, so a base comes before what stands on it
+      if (const auto below = holders.find(base); below != holders.end() && below->second.contains(inventory.rank)) {
+        holders[version].insert(inventory.rank);
       }
     }
   }

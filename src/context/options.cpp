@@ -235,12 +235,22 @@ std::vector<Row> make_table() {
                        "name of the job; runs of the same name find each other's versions", is_plain_name));
   t.push_back(text_row("store", "folder", &Options::store, "a folder in shared memory",
                        "folder of the host tier; it outlives the job", non_empty_line));
-  t.push_back(text_row("file_store", "folder", &Options::file_store, "a folder, or empty for no file tier",
+  t.push_back(text_row("file_store", "folder", &Options::file_store, "a folder, or empty for no such tier",
                        "folder of the node-local file tier", any_line));
+  t.push_back(text_row("shared_store", "folder", &Options::shared_store, "a folder, or empty for no such tier",
+                       "folder of the file tier that all nodes see, on a parallel file system", any_line));
   t.push_back(count_row<std::uint64_t>("every", &Options::every, 0, u64_max,
                                        "steps between two checkpoints of Context::step(); 0: only explicit ones"));
   t.push_back(count_row<std::uint64_t>("file_every", &Options::file_every, 1, u64_max,
-                                       "every n-th committed version goes to the file tier"));
+                                       "every n-th committed version goes to the node-local file tier"));
+  t.push_back(count_row<std::uint64_t>("shared_every", &Options::shared_every, 1, u64_max,
+                                       "every n-th committed version goes to the shared file tier"));
+  t.push_back(count_row<std::uint64_t>("flush_bandwidth", &Options::flush_bandwidth, 0, 1'000'000,
+                                       "most that one process writes to files, in MB/s; 0: no cap"));
+  t.push_back(choice_row<ArchiveChoice, 3>(
+      "archive", &Options::archive,
+      {{{"auto", ArchiveChoice::automatic}, {"off", ArchiveChoice::off}, {"on", ArchiveChoice::on}}},
+      "whether snapshots are made smaller once more in files; auto: in the shared tier"));
   t.push_back(bytes_row("host_budget", &Options::host_budget, "limit of the host tier of one process; 0: none"));
   t.push_back(text_row("redundancy", "kind", &Options::redundancy,
                        "copies, or rs:K+M with K from 1 to 128 and M from 1 to 16, as in rs:4+2",
@@ -259,6 +269,10 @@ std::vector<Row> make_table() {
                                        "links of a delta chain before it is folded, or a full snapshot taken instead"));
   t.push_back(count_row<std::uint32_t>("keep", &Options::keep, 1, 1u << 20,
                                        "newest versions kept besides the committed one"));
+  t.push_back(count_row<std::uint64_t>("keep_every", &Options::keep_every, 0, u64_max,
+                                       "of each so many versions the first stays in files; 0: none"));
+  t.push_back(bool_row("restore_older", &Options::restore_older,
+                       "go on from an older version when the committed one is lost, instead of refusing"));
   t.push_back(bytes_row("base_budget", &Options::base_budget,
                         "limit of base copies of host regions; those protected past it have page digests; 0: none"));
   t.push_back(choice_row<Tracking, 3>(
@@ -554,6 +568,16 @@ void Options::check() const {
   }
   if (!key.empty() && !key_file.empty()) {
     throw Error(ErrorCategory::argument, "options 'key' and 'key_file'", "both are given; give one of them");
+  }
+  // Two tiers in one folder would erase each other's versions.
+  const auto folder = [](const std::string& path) { return std::filesystem::absolute(path).lexically_normal(); };
+  for (const auto& [name, path] : {std::pair{"file_store", file_store}, std::pair{"shared_store", shared_store}}) {
+    for (const auto& [other, taken] : {std::pair{"store", store}, std::pair{"file_store", file_store}}) {
+      if (path.empty() || taken.empty() || std::string_view(name) == other || folder(path) != folder(taken)) continue;
+      throw Error(ErrorCategory::argument, "option '" + std::string(name) + "'",
+                  "value '" + path + "' from " + list_source(name) + " is the folder of '" + other +
+                      "', too; give each tier its own");
+    }
   }
   if (suspect_after < 2 * heartbeat) {
     throw Error(ErrorCategory::argument, "option 'suspect_after'",

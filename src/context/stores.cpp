@@ -25,22 +25,43 @@ std::unique_ptr<Store> open_parity_store(const Options& options, comm::HubId hub
   return make_directory_store({folder, Durability::memory, options.host_budget});
 }
 
-std::unique_ptr<Store> open_file_store(const Options& options, comm::HubId hub) {
-  if (options.file_store.empty()) return nullptr;
-  return make_directory_store({hub_folder(options.file_store, options, hub), Durability::disk, 0});
+namespace {
+
+const std::string& root_of(const Options& options, trace::FileTier tier) {
+  return tier == trace::FileTier::local ? options.file_store : options.shared_store;
+}
+
+bool archives(const Options& options, trace::FileTier tier) {
+  if (options.archive != ArchiveChoice::automatic) return options.archive == ArchiveChoice::on;
+  return tier == trace::FileTier::shared;   // docs/decisions/0015-what-is-archived.md
+}
+
+}  // namespace
+
+std::unique_ptr<PackedStore> open_file_tier(const Options& options, trace::FileTier tier, comm::HubId hub,
+                                            std::function<void(std::uint64_t)> pace) {
+  const auto& root = root_of(options, tier);
+  if (root.empty()) return nullptr;
+  return make_packed_store({.folder = hub_folder(root, options, hub),
+                            .durability = Durability::disk,
+                            .archive = archives(options, tier),
+                            .pace = std::move(pace)});
 }
 
 std::vector<std::unique_ptr<Store>> visible_file_stores(const Options& options, comm::HubId own) {
   std::vector<std::unique_ptr<Store>> stores;
-  if (options.file_store.empty()) return stores;
-  const auto own_folder = hub_folder(options.file_store, options, own);
-  stores.push_back(make_directory_store({own_folder, Durability::disk, 0}));
-  const std::filesystem::path job_folder = std::filesystem::path(options.file_store) / options.job;
-  for (const auto& entry : std::filesystem::directory_iterator(job_folder)) {
-    if (!entry.is_directory() || entry.path() == own_folder) continue;
-    if (!entry.path().filename().string().starts_with("hub-")) continue;
-    stores.push_back(make_directory_store({entry.path(), Durability::disk, 0}));
+  std::vector<std::filesystem::path> others;
+  for (const auto tier : {trace::FileTier::local, trace::FileTier::shared}) {
+    const auto& root = root_of(options, tier);
+    if (root.empty()) continue;
+    stores.push_back(open_file_tier(options, tier, own));
+    const auto own_folder = hub_folder(root, options, own);
+    for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(root) / options.job)) {
+      if (!entry.is_directory() || entry.path() == own_folder) continue;
+      if (entry.path().filename().string().starts_with("hub-")) others.push_back(entry.path());
+    }
   }
+  for (const auto& folder : others) stores.push_back(make_packed_store({.folder = folder, .read_only = true}));
   return stores;
 }
 

@@ -457,6 +457,9 @@ void MirrorProtocol::State::dispatch(const Frame& frame, Nanoseconds at) {
     case FrameType::heartbeat:
     case FrameType::goodbye:
       break;  // the membership's
+    case FrameType::flush_order:
+    case FrameType::flush_done:
+      break;  // the flush schedule's
   }
 }
 

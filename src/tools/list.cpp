@@ -102,7 +102,15 @@ int list_stores(const fs::path& folder, bool json) {
   return status_ok;
 }
 
+/// What went to one tier of files.
+struct FlushSummary {
+  std::uint64_t count = 0, failed = 0, passed_over = 0, bytes = 0, unique = 0, stored = 0;
+  Version newest = 0;
+  Nanoseconds time = 0;
+};
+
 struct HubSummary {
+  std::array<FlushSummary, 2> flushes;   ///< by FileTier
   std::uint64_t captured = 0, stored = 0, sent = 0, received = 0, failed_transfers = 0;
   std::uint64_t tracked = 0, faults = 0, by_digests = 0;
   std::int64_t blocked_median = 0, blocked_max = 0;
@@ -133,6 +141,16 @@ HubSummary summarize(const trace::HubTrace& hub) {
     else
       (t.outgoing ? s.sent : s.received) += t.bytes;
   }
+  for (const auto& f : hub.flushes) {
+    auto& tier = s.flushes[f.tier == trace::FileTier::local ? 0 : 1];
+    ++(f.ok ? tier.count : tier.failed);
+    tier.passed_over += f.passed_over;
+    tier.bytes += f.bytes;
+    tier.unique += f.unique;
+    tier.stored += f.stored;
+    tier.time += f.end - f.begin;
+    if (f.ok) tier.newest = std::max(tier.newest, f.version);
+  }
   for (const auto& c : hub.commits) s.committed = std::max(s.committed, c.version);
   return s;
 }
@@ -149,9 +167,24 @@ std::string mode_name(trace::RecoveryMode mode) {
   return "none";
 }
 
+constexpr std::array<const char*, 2> tier_names{"file", "shared"};
+
 Json json_of(const trace::HubTrace& hub) {
   const auto s = summarize(hub);
-  Json::Array failures, recoveries;
+  Json::Array failures, recoveries, flushes;
+  for (std::size_t i = 0; i < tier_names.size(); ++i) {
+    const auto& tier = s.flushes[i];
+    if (tier.count + tier.failed == 0) continue;
+    flushes.push_back(Json::Object{{"tier", tier_names[i]},
+                                   {"versions", tier.count},
+                                   {"failed", tier.failed},
+                                   {"passed_over", tier.passed_over},
+                                   {"newest_version", tier.newest},
+                                   {"bytes", tier.bytes},
+                                   {"unique_bytes", tier.unique},
+                                   {"stored_bytes", tier.stored},
+                                   {"seconds", static_cast<double>(tier.time) * 1e-9}});
+  }
   for (const auto& f : hub.failures) {
     failures.push_back(Json::Object{{"time_ns", f.time}, {"hub", f.hub}, {"rank", f.rank}, {"reason", f.reason}});
   }
@@ -182,6 +215,7 @@ Json json_of(const trace::HubTrace& hub) {
                       {"blocked_ms_median", static_cast<double>(s.blocked_median) * 1e-6},
                       {"blocked_ms_max", static_cast<double>(s.blocked_max) * 1e-6},
                       {"dropped_records", hub.dropped_records},
+                      {"flushes", std::move(flushes)},
                       {"failures", std::move(failures)},
                       {"recoveries", std::move(recoveries)}};
 }
@@ -208,6 +242,16 @@ void print_hub(const trace::HubTrace& hub) {
   if (s.failed_transfers != 0) std::cout << "; " << s.failed_transfers << " transfers failed";
   if (hub.dropped_records != 0) std::cout << "; " << hub.dropped_records << " records were dropped";
   std::cout << '\n';
+  for (std::size_t i = 0; i < tier_names.size(); ++i) {
+    const auto& tier = s.flushes[i];
+    if (tier.count + tier.failed == 0) continue;
+    std::cout << "  " << tier.count << " versions to the " << tier_names[i] << " tier, up to " << tier.newest << ": "
+              << human_bytes(tier.bytes) << ", " << human_bytes(tier.unique) << " of it new, " << human_bytes(tier.stored)
+              << " written in " << milliseconds(tier.time);
+    if (tier.passed_over != 0) std::cout << "; " << tier.passed_over << " passed over";
+    if (tier.failed != 0) std::cout << "; " << tier.failed << " failed";
+    std::cout << '\n';
+  }
   for (const auto& f : hub.failures) {
     std::cout << "  found hub " << f.hub << " dead" << (f.rank < 0 ? "" : " (rank " + std::to_string(f.rank) + ")")
               << ": " << f.reason << '\n';

@@ -201,6 +201,20 @@ void read_transfers(const Source& source, HubTrace& hub) {
   }
 }
 
+void read_flushes(const Source& source, HubTrace& hub) {
+  if (!source.has("flushes")) return;
+  TableReader t(source, "flushes");
+  const auto begin = t.i64("begin"), end = t.i64("end");
+  const auto tier = t.choice("tier"), ok = t.choice("ok");
+  const auto rank = t.i32("rank");
+  const auto version = t.u64("version"), bytes = t.u64("bytes"), unique = t.u64("unique"), stored = t.u64("stored"),
+             passed_over = t.u64("passed_over");
+  for (std::size_t i = 0; i < begin.size(); ++i) {
+    hub.flushes.push_back({begin[i], end[i], static_cast<FileTier>(tier[i]), rank[i], version[i], ok[i] != 0, bytes[i],
+                           unique[i], stored[i], passed_over[i]});
+  }
+}
+
 void read_commits(const Source& source, HubTrace& hub) {
   TableReader t(source, "commits");
   const auto time = t.i64("time"), after = t.i64("after_capture");
@@ -252,6 +266,7 @@ HubTrace read_hub(const Source& source, const fs::path& file) {
   hub.dropped_records = static_cast<std::uint64_t>(source.number("dropped_records"));
   read_captures(source, hub);
   read_transfers(source, hub);
+  read_flushes(source, hub);
   read_commits(source, hub);
   read_failures(source, hub);
   read_recoveries(source, hub);

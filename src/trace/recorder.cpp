@@ -219,6 +219,7 @@ void Recorder::add(const CaptureReport& report, Nanoseconds time) {
 }
 
 void Recorder::add(const TransferRecord& record) { state_->add(&Rows::transfers, record, false); }
+void Recorder::add(const FlushRecord& record) { state_->add(&Rows::flushes, record, false); }
 void Recorder::add(const CommitRecord& record) { state_->add(&Rows::commits, record, false); }
 void Recorder::add(const FailureRecord& record) { state_->add(&Rows::failures, record, true); }
 void Recorder::add(const RecoveryRecord& record) { state_->add(&Rows::recoveries, record, true); }

@@ -15,7 +15,7 @@ namespace {
 // something.
 constexpr hsize_t chunk_rows = 256;
 
-enum class Kind { i64, u64, i32, u32, boolean, direction, mode, text };
+enum class Kind { i64, u64, i32, u32, boolean, direction, mode, tier, text };
 
 struct Column {
   const char* name;
@@ -60,6 +60,18 @@ const Table transfers{"transfers",
                        {"direction", Kind::direction, "1", "seen from this hub"},
                        {"ok", Kind::boolean, "1", "arrived and verified"},
                        {"bytes", Kind::u64, "B", "bytes moved"}}};
+const Table flushes{"flushes",
+                    "versions that were brought to files",
+                    {{"begin", Kind::i64, "ns", "CLOCK_MONOTONIC"},
+                     {"end", Kind::i64, "ns", "CLOCK_MONOTONIC"},
+                     {"tier", Kind::tier, "1", "which tier of files"},
+                     {"rank", Kind::i32, "1", "rank whose snapshot it is"},
+                     {"version", Kind::u64, "1", "version number"},
+                     {"ok", Kind::boolean, "1", "it stands there"},
+                     {"bytes", Kind::u64, "B", "bytes of the snapshots that the tier lacked"},
+                     {"unique", Kind::u64, "B", "of them, bytes that its folder did not have"},
+                     {"stored", Kind::u64, "B", "bytes written: these, archived where that is so"},
+                     {"passed_over", Kind::u64, "1", "versions that were due before this one and did not go"}}};
 const Table commits{"commits",
                     "versions that became committed",
                     {{"time", Kind::i64, "ns", "CLOCK_MONOTONIC"},
@@ -108,6 +120,8 @@ Handle type_of(Kind kind) {
       return enum_type(std::array{"incoming", "outgoing"});
     case Kind::mode:
       return enum_type(std::array{"none", "in_place", "relaunch"});
+    case Kind::tier:
+      return enum_type(std::array{"file", "shared"});
     case Kind::text:
       return utf8_string_type();
   }
@@ -221,19 +235,20 @@ std::size_t trim_one(std::vector<T>& rows, std::size_t limit) {
 }  // namespace
 
 std::size_t Rows::size() const {
-  return captures.size() + transfers.size() + commits.size() + failures.size() + recoveries.size();
+  return captures.size() + transfers.size() + flushes.size() + commits.size() + failures.size() + recoveries.size();
 }
 
 void Rows::append(const Rows& other) {
   join(captures, other.captures);
   join(transfers, other.transfers);
+  join(flushes, other.flushes);
   join(commits, other.commits);
   join(failures, other.failures);
   join(recoveries, other.recoveries);
 }
 
 std::size_t Rows::trim(std::size_t limit) {
-  return trim_one(captures, limit) + trim_one(transfers, limit) + trim_one(commits, limit) +
+  return trim_one(captures, limit) + trim_one(transfers, limit) + trim_one(flushes, limit) + trim_one(commits, limit) +
          trim_one(failures, limit) + trim_one(recoveries, limit);
 }
 
@@ -258,7 +273,7 @@ void put_identity(hid_t file, const char* format, const RunInfo& info) {
 }
 
 void create_tables(hid_t file) {
-  for (const auto* table : {&captures, &transfers, &commits, &failures, &recoveries}) create_table(file, *table);
+  for (const auto* table : {&captures, &transfers, &flushes, &commits, &failures, &recoveries}) create_table(file, *table);
 }
 
 void append_rows(WritableFile& file, const Rows& rows) {
@@ -293,6 +308,19 @@ void append_rows(WritableFile& file, const Rows& rows) {
     to.choice("direction", Kind::direction, [&](auto i) { return r[i].outgoing; });
     to.choice("ok", Kind::boolean, [&](auto i) { return r[i].ok; });
     to.u64("bytes", [&](auto i) { return r[i].bytes; });
+  }
+  if (const auto& r = rows.flushes; !r.empty()) {
+    Appender to(file, flushes, r.size());
+    to.i64("begin", [&](auto i) { return r[i].begin; });
+    to.i64("end", [&](auto i) { return r[i].end; });
+    to.choice("tier", Kind::tier, [&](auto i) { return static_cast<int>(r[i].tier); });
+    to.i32("rank", [&](auto i) { return r[i].rank; });
+    to.u64("version", [&](auto i) { return r[i].version; });
+    to.choice("ok", Kind::boolean, [&](auto i) { return r[i].ok; });
+    to.u64("bytes", [&](auto i) { return r[i].bytes; });
+    to.u64("unique", [&](auto i) { return r[i].unique; });
+    to.u64("stored", [&](auto i) { return r[i].stored; });
+    to.u64("passed_over", [&](auto i) { return r[i].passed_over; });
   }
   if (const auto& r = rows.commits; !r.empty()) {
     Appender to(file, commits, r.size());

@@ -22,6 +22,7 @@ inline constexpr std::int64_t format_version = 1;
 struct Rows {
   std::vector<CaptureRow> captures;
   std::vector<TransferRecord> transfers;
+  std::vector<FlushRecord> flushes;
   std::vector<CommitRecord> commits;
   std::vector<FailureRecord> failures;
   std::vector<RecoveryRecord> recoveries;

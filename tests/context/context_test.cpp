@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <random>
 
 #include "context/stores.hpp"
 #include "foreweave/core/error.hpp"
@@ -243,6 +244,42 @@ TEST_F(ContextTest, TheFileTierStandsInWhenMemoryIsGone) {
   context.protect("values", values_);
   EXPECT_EQ(context.restore(), 20u);
   EXPECT_EQ(values_, expected);
+}
+
+TEST_F(ContextTest, RestoresFromAnyMixtureOfWhatIsLeft) {
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    options_.job = "mixture-" + std::to_string(seed);
+    options_.file_store = (folder_ / "file").string();
+    options_.shared_store = (folder_ / "shared").string();
+    options_.keep = 10;   // so that every tier has the whole chain
+    {
+      Context context(options_);
+      context.protect("values", values_);
+      for (int i = 0; i < 7; ++i) {
+        values_[random() % values_.size()] = i + seed;
+        context.checkpoint();
+      }
+    }
+    const auto expected = values_;
+    std::vector<std::unique_ptr<Store>> tiers;
+    tiers.push_back(context::open_host_store(options_, 0));
+    tiers.push_back(context::open_file_tier(options_, trace::FileTier::local, 0));
+    tiers.push_back(context::open_file_tier(options_, trace::FileTier::shared, 0));
+    for (Version version = 1; version <= 7; ++version) {
+      ASSERT_TRUE(tiers[0]->open({0, version}) && tiers[1]->open({0, version}) && tiers[2]->open({0, version})) << version;
+      const auto stays = random() % 3;
+      for (std::size_t tier = 0; tier < 3; ++tier) {
+        if (tier != stays && random() % 3 != 0) tiers[tier]->erase({0, version});
+      }
+    }
+    values_.assign(values_.size(), 0);
+    Context context(options_);
+    context.protect("values", values_);
+    EXPECT_EQ(context.restore(), 7u);
+    EXPECT_EQ(values_, expected);
+  }
 }
 
 TEST_F(ContextTest, StepsCountTriggerAndComeBack) {

@@ -30,6 +30,8 @@ TEST(Inventory, SurvivesTheWire) {
   one.ranks_of = {{3, 5}, {4, 2}};
   one.address = {std::byte{1}, std::byte{0}, std::byte{255}};
   one.file[1] = {4};
+  one.loose = {{5, 3}, {6, 5}};
+  one.newest = 11;
   one.failed = {8, 9};
   const auto bytes = one.encode();
   const auto back = Inventory::decode(bytes);
@@ -45,6 +47,8 @@ TEST(Inventory, SurvivesTheWire) {
   EXPECT_EQ(back.address, one.address);
   EXPECT_EQ(back.host, one.host);
   EXPECT_EQ(back.file, one.file);
+  EXPECT_EQ(back.loose, one.loose);
+  EXPECT_EQ(back.newest, one.newest);
   EXPECT_EQ(back.failed, one.failed);
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_THROW(Inventory::decode(ByteView(bytes).first(size)), Error) << size;
@@ -70,6 +74,24 @@ TEST(Inventory, AVersionIsCommonWhenEveryRankThatWroteItHasItSomewhere) {
   EXPECT_THAT(common_versions(written_by(4, all)), IsEmpty());
   EXPECT_THAT(common_versions(all), IsEmpty());   // nothing there could be parsed
   EXPECT_THAT(common_versions({}), IsEmpty());
+}
+
+TEST(Inventory, LinksInFilesCountOnWhatAnotherHubsMemoryHas) {
+  // Rank 0 sees 5 and 6 in its files, which stand on 4; 4 stands in the memory of hub 1 alone. 8 stands on nothing.
+  auto own = holding(0, {{1, {4, 5, 6, 8}}});
+  own.loose = {{5, 4}, {6, 5}, {8, 7}};
+  const auto other = holding(1, {{0, {4}}});
+  EXPECT_THAT(common_versions(written_by(2, {own, other})), ElementsAre(4, 5, 6));
+  own.rank = 1;   // they are of whom sees them
+  EXPECT_THAT(common_versions(written_by(2, {own, other})), ElementsAre(4));
+}
+
+TEST(Inventory, WhatEveryRankHasInFilesWasCommitted) {
+  auto first = holding(0, {{0, {7, 8}}}), second = holding(1, {{1, {7, 8}}});
+  EXPECT_EQ(newest_in_files(written_by(2, {first, second})), 0u);
+  first.file[0] = {2, 4, 6};
+  second.file[1] = {4, 5};
+  EXPECT_EQ(newest_in_files(written_by(2, {first, second})), 4u);
 }
 
 TEST(Inventory, FilesCountAsWellAndFailedVersionsDoNot) {

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "foreweave/core/error.hpp"
 
@@ -101,6 +102,30 @@ TEST(Options, DefaultsStandWithoutAnything) {
     EXPECT_EQ(entry.source, "default") << entry.name;
     EXPECT_EQ(entry.value, entry.default_value) << entry.name;
   }
+}
+
+TEST(Options, TheDocumentHasEachAsItIs) {
+  std::ifstream file(std::string(FOREWEAVE_DOCS_DIR) + "/options.md");
+  std::stringstream document;
+  document << file.rdbuf();
+  for (const auto& entry : Options{}.list()) {
+    if (entry.internal) continue;
+    const auto value = entry.name == "store" ? "/dev/shm/foreweave-UID" : entry.default_value;
+    EXPECT_THAT(document.str(), HasSubstr("| `" + entry.name + "` | " + (value.empty() ? "" : "`" + value + "`") + " | " +
+                                          entry.help + " |\n"));
+  }
+}
+
+TEST(Options, EachTierHasAFolderOfItsOwn) {
+  Options options;
+  options.file_store = "/scratch/files";
+  options.shared_store = "/lustre/files";
+  options.check();
+  options.shared_store = "/scratch/./files";
+  EXPECT_THAT(refusal([&] { options.check(); }), AllOf(HasSubstr("shared_store"), HasSubstr("'/scratch/./files'")));
+  options.shared_store.clear();
+  options.file_store = options.store;
+  EXPECT_THAT(refusal([&] { options.check(); }), AllOf(HasSubstr("file_store"), HasSubstr("'store'")));
 }
 
 TEST(Options, PrecedenceIsCommandLineEnvironmentFileDefault) {

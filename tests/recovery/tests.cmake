@@ -18,6 +18,11 @@ foreach(_scenario spare_dies spare_then_rank takeover_then_relaunch)
   set_tests_properties(recovery.deaths.${_scenario} PROPERTIES TIMEOUT 240 PROCESSORS 2 SKIP_RETURN_CODE 77
     LABELS "recovery;slow;mpi")
 endforeach()
+foreach(_scenario memory_lost nodes_lost mixture killed_in_a_flush slow_files older_when_allowed)
+  add_test(NAME recovery.tiers.${_scenario} COMMAND ${CMAKE_CURRENT_LIST_DIR}/tiers.py
+    --program $<TARGET_FILE:ring_program> --cli $<TARGET_FILE:foreweave_cli> ${_scenario})
+  set_tests_properties(recovery.tiers.${_scenario} PROPERTIES TIMEOUT 240 PROCESSORS 2 LABELS "recovery;slow;mpi")
+endforeach()
 # Deaths in the middle of writing a file, at calls to the system that are chosen by seed.
 add_library(kill_in_write MODULE ${CMAKE_CURRENT_LIST_DIR}/kill_in_write.cpp)
 target_link_libraries(kill_in_write PRIVATE foreweave_flags ${CMAKE_DL_LIBS})

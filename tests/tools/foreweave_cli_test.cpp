@@ -176,11 +176,13 @@ TEST_P(CliTrace, ListsARun) {
               AllOf(HasSubstr("run sample-1 of job gray-scott, 3 ranks"), HasSubstr("found hub 1 dead (rank 1)"),
                     HasSubstr(GetParam() ? "recovered (relaunch)" : "recovered (in_place)"),
                     HasSubstr("from mirror on hub 2"), HasSubstr("7 steps lost"),
-                    HasSubstr("tracked by the kernel")));
+                    HasSubstr("tracked by the kernel"), HasSubstr("versions to the shared tier, up to 24"),
+                    HasSubstr("passed over")));
   const auto json = run("ls --json " + folder.string());
   EXPECT_EQ(json.status, 0);
   EXPECT_THAT(json.text, AllOf(HasSubstr("\"newest_version\": 24"), HasSubstr("\"committed_version\": 24"),
-                               HasSubstr("\"tracked_bytes\": ")));
+                               HasSubstr("\"tracked_bytes\": "), HasSubstr("\"tier\": \"shared\""),
+                               HasSubstr("\"passed_over\": ")));
 }
 
 TEST_P(CliTrace, ReportIsOnePageWithItsNumbers) {
@@ -190,7 +192,8 @@ TEST_P(CliTrace, ReportIsOnePageWithItsNumbers) {
   const auto page = read(folder / "report.html");
   EXPECT_THAT(
       page, AllOf(HasSubstr("sample-1"), HasSubstr("<svg"), HasSubstr("What was lost"), HasSubstr("mirror on hub 2"),
-                  HasSubstr("7 steps"), HasSubstr("&lt;&amp;&quot;"), HasSubstr("</html>")));
+                  HasSubstr("7 steps"), HasSubstr("&lt;&amp;&quot;"), HasSubstr("Brought to files"), HasSubstr("<td>shared</td>"),
+                  HasSubstr("</html>")));
   // Self-contained: nothing is fetched.
   EXPECT_THAT(page, AllOf(Not(HasSubstr("src=\"http")), Not(HasSubstr("<link")), Not(HasSubstr("<script"))));
   const auto versions = read(folder / "report-data/versions.csv");
@@ -200,7 +203,7 @@ TEST_P(CliTrace, ReportIsOnePageWithItsNumbers) {
   EXPECT_THAT(versions, HasSubstr(",0,100663296,13680000,13680000,"));
   EXPECT_THAT(read(folder / "report-data/timeline.svg"), HasSubstr("</svg>"));
   EXPECT_THAT(read(folder / "report-data/timeline.csv"),
-              AllOf(HasSubstr("recovery"), HasSubstr("failure"), HasSubstr("send")));
+              AllOf(HasSubstr("recovery"), HasSubstr("failure"), HasSubstr("send"), HasSubstr("flush")));
   EXPECT_THAT(read(folder / "report-data/summary.csv"), AllOf(HasSubstr("failures,1"), HasSubstr("recoveries,1"), HasSubstr("tracked_bytes,1")));
 }
 

@@ -47,6 +47,10 @@ inline void record_sample_run(const std::filesystem::path& folder, bool relaunch
     recorder.add(trace::TransferRecord{done + ms, done + 17 * ms, (rank + 2) % 3, r.version,
                                        static_cast<std::uint32_t>((rank + 2) % 3), false, true, r.snapshot_bytes});
     recorder.add(trace::CommitRecord{done + 20 * ms, r.version, done + 20 * ms - at});
+    if (version % 4 == 0) {
+      recorder.add(trace::FlushRecord{done + 21 * ms, done + 40 * ms, trace::FileTier::shared, rank, r.version, true,
+                                      r.snapshot_bytes, r.snapshot_bytes, r.snapshot_bytes / 2, 3});
+    }
   };
   trace::write_index(folder, info);
   for (std::uint32_t hub = 0; hub < info.hubs; ++hub) {

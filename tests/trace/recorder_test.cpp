@@ -145,6 +145,8 @@ TEST_F(RecorderTest, TheReaderGivesBackWhatWasRecorded) {
     Recorder recorder(folder, run);
     for (Version v = 1; v <= 300; ++v) recorder.add(report(v), static_cast<Nanoseconds>(v));
     recorder.add(TransferRecord{10, 20, 2, 7, 3, true, false, 4096});
+    recorder.add(FlushRecord{22, 28, FileTier::shared, 1, 7, true, 5000, 4000, 3000, 2});
+    recorder.add(FlushRecord{23, 24, FileTier::local, 1, 8, false, 0, 0, 0, 0});
     recorder.add(CommitRecord{30, 7, 29});
     recorder.add(FailureRecord{40, 2, -1, "connection reset"});
     RecoveryRecord recovery;
@@ -192,6 +194,18 @@ TEST_F(RecorderTest, TheReaderGivesBackWhatWasRecorded) {
   EXPECT_EQ(hub.transfers[0].peer, 3u);
   EXPECT_TRUE(hub.transfers[0].outgoing);
   EXPECT_FALSE(hub.transfers[0].ok);
+  ASSERT_THAT(hub.flushes, SizeIs(2));
+  EXPECT_EQ(hub.flushes[0].begin, 22);
+  EXPECT_EQ(hub.flushes[0].end, 28);
+  EXPECT_EQ(hub.flushes[0].tier, FileTier::shared);
+  EXPECT_EQ(hub.flushes[0].version, 7u);
+  EXPECT_TRUE(hub.flushes[0].ok);
+  EXPECT_EQ(hub.flushes[0].bytes, 5000u);
+  EXPECT_EQ(hub.flushes[0].unique, 4000u);
+  EXPECT_EQ(hub.flushes[0].stored, 3000u);
+  EXPECT_EQ(hub.flushes[0].passed_over, 2u);
+  EXPECT_EQ(hub.flushes[1].tier, FileTier::local);
+  EXPECT_FALSE(hub.flushes[1].ok);
   ASSERT_THAT(hub.commits, SizeIs(1));
   EXPECT_EQ(hub.commits[0].after_capture_ns, 29);
   ASSERT_THAT(hub.failures, SizeIs(1));

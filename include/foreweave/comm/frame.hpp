@@ -27,6 +27,8 @@ enum class FrameType : std::uint16_t {
   block_fetch = 14,        ///< send me a stretch of a snapshot or parity block
   block = 15,
   block_absent = 16,
+  flush_order = 17,        ///< bring a version to a file tier
+  flush_done = 18,
 };
 
 struct Frame {

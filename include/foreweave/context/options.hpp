@@ -26,6 +26,13 @@ enum class RecoverChoice : std::uint8_t {
   none,        ///< a lost rank ends the job
 };
 
+/// Whether segments are archived (made smaller once more) in files.
+enum class ArchiveChoice : std::uint8_t {
+  automatic,   ///< "auto": in the shared tier
+  off,
+  on,          ///< in both
+};
+
 /// One planned fault, for tests and demonstrations: the process that began as `rank` kills itself in step `step`, or
 /// when its capture of `version` begins; `after_ms` later, so that any moment of a capture or commit can be hit.
 struct FaultPlan {
@@ -55,14 +62,20 @@ struct Options {
   bool enabled = true;
   std::string job = "default";
   std::string store;                      ///< host tier folder; set by the constructor to /dev/shm/foreweave-<uid>
-  std::string file_store;                 ///< empty: no file tier
+  std::string file_store;                 ///< node-local file tier; empty: none
+  std::string shared_store;               ///< file tier on a parallel file system; empty: none
   std::uint64_t every = 10;               ///< steps between two checkpoints of Context::step(), 0: only explicit ones
-  std::uint64_t file_every = 1;           ///< every n-th committed version goes to the file tier
+  std::uint64_t file_every = 1;           ///< every n-th committed version goes to the node-local file tier
+  std::uint64_t shared_every = 10;        ///< and to the shared one
+  std::uint64_t flush_bandwidth = 0;      ///< MB/s that one process writes to files, 0: no cap
+  ArchiveChoice archive = ArchiveChoice::automatic;
   std::uint64_t host_budget = 0;          ///< bytes, 0: none
   std::string redundancy = "copies";      ///< see parse_redundancy()
   std::uint32_t copies = 1;               ///< partner copies of each snapshot, with redundancy=copies
   std::uint32_t max_chain = 8;            ///< links of a delta chain, the full one included
   std::uint32_t keep = 1;                 ///< newest versions kept besides the committed one
+  std::uint64_t keep_every = 0;           ///< of each so many versions the first stays in files, 0: none
+  bool restore_older = false;             ///< restore() may go below the committed version, where that is lost
   std::uint64_t staging = 0;              ///< bytes, 0: as much as the regions
   std::uint64_t base_budget = 0;          ///< bytes of the bases of host regions, 0: none
   Tracking track = Tracking::automatic;

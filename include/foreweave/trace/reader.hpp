@@ -23,6 +23,7 @@ struct HubTrace {
   std::uint64_t dropped_records = 0;
   std::vector<CaptureRow> captures;
   std::vector<TransferRecord> transfers;
+  std::vector<FlushRecord> flushes;      ///< none in traces of an earlier Foreweave
   std::vector<CommitRecord> commits;
   std::vector<FailureRecord> failures;
   std::vector<RecoveryRecord> recoveries;

@@ -22,6 +22,22 @@ struct TransferRecord {
   bool ok = true;
   std::uint64_t bytes = 0;
 };
+/// The tiers of files.
+enum class FileTier : std::uint8_t {
+  local = 0,    ///< "file": a disk of the node
+  shared = 1,   ///< "shared": a parallel file system
+};
+struct FlushRecord {
+  Nanoseconds begin = 0, end = 0;
+  FileTier tier{};
+  Rank rank = 0;
+  Version version = 0;
+  bool ok = false;
+  std::uint64_t bytes = 0;     ///< of the snapshots that the tier lacked
+  std::uint64_t unique = 0;    ///< of them, what its folder did not have
+  std::uint64_t stored = 0;    ///< that were written: these, archived where that is so
+  std::uint64_t passed_over = 0;  ///< versions that were due before this one and did not go: the tier is too slow
+};
 struct CommitRecord { Nanoseconds time = 0; Version version = 0; Nanoseconds after_capture_ns = 0; };
 struct FailureRecord { Nanoseconds time = 0; std::uint32_t hub = 0; Rank rank = -1; std::string reason; };
 enum class RecoveryMode : std::uint8_t { none = 0, in_place = 1, relaunch = 2 };
@@ -61,6 +77,7 @@ class Recorder {
 
   void add(const CaptureReport& report, Nanoseconds time);
   void add(const TransferRecord& record);
+  void add(const FlushRecord& record);
   void add(const CommitRecord& record);
   void add(const FailureRecord& record);
   void add(const RecoveryRecord& record);

@@ -27,7 +27,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: 
 
 FORMAT, INDEX_FORMAT, FORMAT_VERSION = "foreweave-trace", "foreweave-trace-index", 1
 COLOURS = {"captured": "#9aa5b1", "stored": "#2f6f8f", "sent": "#d98a29", "blocked": "#b5433c", "encode": "#7aa6c2",
-           "commit": "#3b8b53", "failure": "#111111", "recovery": "#7d4f9e", "incoming": "#e8c48f"}
+           "commit": "#3b8b53", "flush": "#5f7d3a", "failure": "#111111", "recovery": "#7d4f9e", "incoming": "#e8c48f"}
 TRANSFORM_COLOURS = ["#b8b8b8", "#7d4f9e", "#2f6f8f", "#3b8b53", "#d98a29"]
 
 
@@ -51,7 +51,10 @@ class Hub:
         self.offset = int(root.attrs["clock_wall_ns"]) - int(root.attrs["clock_monotonic_ns"])
         self.dropped = int(root.attrs["dropped_records"])
         self.tables = {}
-        for table in ("captures", "transfers", "commits", "failures", "recoveries"):
+        for table in ("captures", "transfers", "flushes", "commits", "failures", "recoveries"):
+            if table == "flushes" and table not in root:
+                self.tables[table] = []   # a trace of an earlier version
+                continue
             columns = {name: data[...] for name, data in root[table].items()}
             count = {len(values) for values in columns.values()}
             if len(count) != 1:
@@ -60,6 +63,8 @@ class Hub:
         self.transforms = [text(name) for name in root["captures/pages_by_transform"].attrs["columns"]]
         modes = h5py.check_enum_dtype(root["recoveries/mode"].dtype)
         self.modes = {value: name for name, value in modes.items()}
+        tiers = h5py.check_enum_dtype(root["flushes/tier"].dtype) if "flushes" in root else {}
+        self.tiers = {value: name for name, value in tiers.items()}
         self.no_recovery = modes["none"]
         self.incoming = h5py.check_enum_dtype(root["transfers/direction"].dtype)["incoming"]
 
@@ -79,8 +84,8 @@ class Hub:
         return sum(1 for row in self.tables["recoveries"] if row["mode"] != self.no_recovery and row["end"] <= monotonic)
 
     def moments(self):
-        for table, columns in (("captures", ("time",)), ("transfers", ("begin", "end")), ("commits", ("time",)),
-                               ("failures", ("time",)), ("recoveries", ("begin", "end"))):
+        for table, columns in (("captures", ("time",)), ("transfers", ("begin", "end")), ("flushes", ("begin", "end")),
+                               ("commits", ("time",)), ("failures", ("time",)), ("recoveries", ("begin", "end"))):
             for row in self.tables[table]:
                 for column in columns:
                     if row[column] > 0:
@@ -179,10 +184,29 @@ def totals(run, versions):
         if run.rows("commits") else None,
         "failed_transfers": sum(1 for _, r in run.rows("transfers") if not r["ok"]),
         # A recovery tells of a loss even where nobody lived to say which process it was.
+        "flushed_bytes": sum(int(r["bytes"]) for _, r in run.rows("flushes")),
+        "flushed_written_bytes": sum(int(r["stored"]) for _, r in run.rows("flushes")),
         "failures": max(len(deaths(run)), recovered),
         "recoveries": recovered,
         "seconds": (run.end - run.origin) * 1e-9,
     }
+
+
+def flushes(run):
+    """What went to each tier of files: one entry a tier, summed over processes."""
+    tiers = {}
+    for hub, row in run.rows("flushes"):
+        at = tiers.setdefault(hub.tiers[row["tier"]], {"versions": set(), "failed": 0, "passed_over": 0, "bytes": 0, "unique": 0,
+                                                       "stored": 0, "seconds": 0.0})
+        if row["ok"]:
+            at["versions"].add(int(row["version"]))
+        at["failed"] += not row["ok"]
+        at["passed_over"] = max(at["passed_over"], sum(int(r["passed_over"]) for r in hub.tables["flushes"]
+                                                       if r["tier"] == row["tier"]))   # all processes pass the same over
+        for name in ("bytes", "unique", "stored"):
+            at[name] += int(row[name])
+        at["seconds"] += (int(row["end"]) - int(row["begin"])) * 1e-9
+    return tiers
 
 
 def deaths(run):
@@ -288,6 +312,8 @@ def plot_timeline(run, folder):
         for incoming, centre, colour in ((False, 0.05, COLOURS["sent"]), (True, 0.19, COLOURS["incoming"])):
             bars([(run.seconds(hub, r["begin"]), run.seconds(hub, r["end"])) for r in hub.tables["transfers"]
                   if (r["direction"] == hub.incoming) == incoming and r["ok"]], centre, 0.12, colour)
+        bars([(run.seconds(hub, r["begin"]), run.seconds(hub, r["end"])) for r in hub.tables["flushes"] if r["ok"]],
+             -0.34, 0.1, COLOURS["flush"])
         bad = [run.seconds(hub, r["end"]) for r in hub.tables["transfers"] if not r["ok"]]
         axes.plot(bad, [y + 0.05] * len(bad), "x", color=COLOURS["failure"], markersize=4)
         commits = [run.seconds(hub, r["time"]) for r in hub.tables["commits"]]
@@ -304,10 +330,11 @@ def plot_timeline(run, folder):
     axes.grid(axis="y", visible=False)
     key = [Patch(color=COLOURS["blocked"], label="program blocked"), Patch(color=COLOURS["encode"], label="encoding"),
            Patch(color=COLOURS["sent"], label="sending"), Patch(color=COLOURS["incoming"], label="receiving"),
+           Patch(color=COLOURS["flush"], label="bringing to files"),
            Line2D([], [], color=COLOURS["commit"], marker="|", linestyle="", label="commit"),
            Line2D([], [], color=COLOURS["failure"], marker="X", linestyle="", label="rank lost"),
            Patch(color=COLOURS["recovery"], alpha=0.35, label="recovery")]
-    axes.legend(handles=key, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=7, fontsize=8, handlelength=1.2,
+    axes.legend(handles=key, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=8, fontsize=8, handlelength=1.2,
                 columnspacing=1.2)
     return picture(figure, marks, folder, "timeline")
 
@@ -429,6 +456,9 @@ def write_numbers(folder, run, versions, summary, names):
             kind = "receive" if r["direction"] == hub.incoming else "send"
             span(kind, r["begin"], r["end"], r["version"], r["bytes"],
                  f"rank {r['rank']} hub {r['peer']}" + ("" if r["ok"] else " failed"))
+        for r in hub.tables["flushes"]:
+            span("flush", r["begin"], r["end"], r["version"], r["stored"],
+                 f"rank {r['rank']} {hub.tiers[r['tier']]}" + ("" if r["ok"] else " failed"))
         for r in hub.tables["commits"]:
             span("commit", r["time"], r["time"], r["version"])
         for r in hub.tables["failures"]:
@@ -537,6 +567,15 @@ def page(run, versions, summary, names, numbers):
         section("Time", plot_blocked(versions, numbers))
         section("Pages by transform", plot_transforms(versions, names, numbers),
                 "Which transform the codec chose for each changed page.")
+    tiers = flushes(run)
+    if tiers:
+        section("Brought to files", table(
+            ["tier", "versions", "newest", "passed over", "failed", "snapshots", "new contents", "written", "ratio", "seconds"],
+            [(name, len(t["versions"]), max(t["versions"], default=0), t["passed_over"], t["failed"], human(t["bytes"]),
+              human(t["unique"]), human(t["stored"]), f"{t['bytes'] / t['stored']:.2f}" if t["stored"] else "",
+              f"{t['seconds']:.2f}") for name, t in sorted(tiers.items())], set(range(1, 10))),
+            "In the background. New contents: what the tier did not have. Written: that, archived where the tier is. Passed over: "
+            "versions that were due and did not go, because files are slower than captures.")
     if summary["failed_transfers"]:
         section("Transfers that failed", f'<p class="warn">{summary["failed_transfers"]} transfers did not arrive whole; '
                                          "each was sent again or its receiver was gone.</p>")
