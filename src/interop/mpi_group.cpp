@@ -19,12 +19,6 @@
 #include "foreweave/interop/mpi_transport.hpp"
 #include "interop/mpi_handles.hpp"
 
-#if defined(OMPI_HAVE_MPI_EXT_FTMPI) && OMPI_HAVE_MPI_EXT_FTMPI
-#define FOREWEAVE_ULFM 1
-#else
-#define FOREWEAVE_ULFM 0
-#endif
-
 namespace foreweave::mpi {
 namespace {
 
@@ -42,7 +36,7 @@ void require_thread_level(const Options& options) {
 
 /// Whether this job's MPI goes on after a death: built with ULFM, and started with it.
 bool fault_tolerance_is_on() {
-#if FOREWEAVE_ULFM
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
   const char* enabled = std::getenv("OMPI_MCA_mpi_ft_enable");
   return enabled != nullptr && (std::strcmp(enabled, "1") == 0 || std::strcmp(enabled, "true") == 0);
 #else
@@ -103,7 +97,7 @@ class MpiGroup final : public Group {
   bool can_repair() const override { return can_repair_; }
 
   void repair() override {
-#if FOREWEAVE_ULFM
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
     repaired_ = true;
     // Interrupt everyone who waits for someone alive, who may be here already.
     if (members_ != MPI_COMM_NULL) revoke(members_);
@@ -198,7 +192,7 @@ class MpiGroup final : public Group {
 
   bool agree(MPI_Comm comm, bool mine) {
     int flag = mine ? 1 : 0;
-#if FOREWEAVE_ULFM
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
     if (can_repair_) {
       // Uniform: either all living get the same answer, or all learn of the death.
       check(MPIX_Comm_agree(comm, &flag), "agree");
@@ -217,7 +211,7 @@ class MpiGroup final : public Group {
 
   /// What a probe of `world_` said: RankLost when a rank died or a repair began.
   void sort_out(int code, const char* operation) {
-#if FOREWEAVE_ULFM
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
     int error_class = MPI_SUCCESS;
     check(MPI_Error_class(code, &error_class), "read an error");
     if (error_class == MPIX_ERR_PROC_FAILED || error_class == MPIX_ERR_PROC_FAILED_PENDING) {
@@ -231,7 +225,7 @@ class MpiGroup final : public Group {
 
   /// Asks MPI who died. It has to be asked: a probe tells of revocations, but in Open MPI 5.0.7 of no death.
   void note_deaths(const char* operation) {
-#if FOREWEAVE_ULFM
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
     OwnedGroup failed;
     check(MPIX_Comm_get_failed(world_, failed.out()), "ask who died");
     int count = 0;

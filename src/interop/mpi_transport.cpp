@@ -325,7 +325,7 @@ class MpiTransport final : public comm::Transport {
 
   /// Asks MPI who has failed, and acknowledges it, so that receives from anyone go on.
   void ask_for_failures() {
-#if defined(MPIX_ERR_PROC_FAILED) && defined(MPIX_ERR_REVOKED)
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
     const Nanoseconds now = monotonic_now();
     if (now < next_ask_) return;
     next_ask_ = now + ask_every;

@@ -23,15 +23,16 @@ namespace foreweave::mpi {
 /// Whether this MPI was built with user-level failure mitigation. Whether it is switched on is decided when the job
 /// starts (Open MPI: mpirun --with-ft ulfm).
 #if defined(MPIX_ERR_PROC_FAILED) && defined(MPIX_ERR_REVOKED)
-inline constexpr bool has_fault_tolerance = true;
+#define FOREWEAVE_MPI_FAULT_TOLERANCE 1
 #else
-inline constexpr bool has_fault_tolerance = false;
+#define FOREWEAVE_MPI_FAULT_TOLERANCE 0
 #endif
+inline constexpr bool has_fault_tolerance = FOREWEAVE_MPI_FAULT_TOLERANCE != 0;
 
 /// True when the return code `rc` says that a rank is gone: a process failed, or another rank noticed first and
 /// revoked the communicator. Always false with an MPI that has no fault tolerance.
 inline bool is_rank_loss(int rc) {
-#if defined(MPIX_ERR_PROC_FAILED) && defined(MPIX_ERR_REVOKED)
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
   if (rc == MPI_SUCCESS) return false;
   int error_class = MPI_SUCCESS;
   if (MPI_Error_class(rc, &error_class) != MPI_SUCCESS) return false;
@@ -76,7 +77,7 @@ inline void log_unless_ok(int rc, std::string_view operation) noexcept {
 /// Makes every pending and later call on `comm` fail on every rank, so that a rank that waits for a living one which
 /// has already given up does not wait for ever. Does nothing where MPI has no fault tolerance. Not collective.
 inline void revoke(MPI_Comm comm) noexcept {
-#if defined(MPIX_ERR_PROC_FAILED) && defined(MPIX_ERR_REVOKED)
+#if FOREWEAVE_MPI_FAULT_TOLERANCE
   log_unless_ok(MPIX_Comm_revoke(comm), "revoke a communicator");
 #else
   (void)comm;
