@@ -267,24 +267,27 @@ void print_hub(const trace::HubTrace& hub) {
 int list_trace(const fs::path& file, bool json) {
   const auto run = trace::read_trace(file);
   if (json) {
-    Json::Array hubs, missing;
+    Json::Array hubs, missing, damaged;
     for (const auto& hub : run.hubs) hubs.push_back(json_of(hub));
     for (const auto& name : run.missing) missing.push_back(name);
+    for (const auto& name : run.damaged) damaged.push_back(name);
     std::cout << Json(Json::Object{{"trace", file.string()},
                                    {"run_id", run.info.run_id},
                                    {"job", run.info.job},
                                    {"command_line", run.info.command_line},
                                    {"ranks", run.info.ranks},
                                    {"hubs", std::move(hubs)},
-                                   {"missing", std::move(missing)}})
+                                   {"missing", std::move(missing)},
+                                   {"damaged", std::move(damaged)}})
                      .text();
-    return status_ok;
+    return run.damaged.empty() ? status_ok : status_bad;
   }
   std::cout << "run " << run.info.run_id << " of job " << run.info.job << ", " << run.info.ranks
             << " ranks: " << run.info.command_line << '\n';
   for (const auto& hub : run.hubs) print_hub(hub);
   for (const auto& name : run.missing) std::cout << "not there: " << name << '\n';
-  return status_ok;
+  for (const auto& name : run.damaged) std::cout << "damaged: " << name << '\n';
+  return run.damaged.empty() ? status_ok : status_bad;
 }
 
 }  // namespace

@@ -343,7 +343,11 @@ RunTrace read_trace(const fs::path& file) {
       run.missing.push_back(path);
       continue;
     }
-    run.hubs.push_back(read_hub(Source(path), path));
+    try {
+      run.hubs.push_back(read_hub(Source(path), path));
+    } catch (const Error& error) {  // the others still tell what they know
+      run.damaged.push_back(path.string() + ": " + error.what());
+    }
   }
   return run;
 }

@@ -138,6 +138,28 @@ TEST_F(RecorderTest, EveryTableHasWhatWasRecordedAfterADrain) {
   EXPECT_GT(number(file, "clock_wall_ns"), number(file, "clock_monotonic_ns"));
 }
 
+TEST_F(RecorderTest, ADamagedFileOfOneHubLeavesTheOthersReadable) {
+  auto run = info();
+  write_index(folder, run);
+  std::vector<std::filesystem::path> files;
+  for (const std::uint32_t hub : {0u, 1u}) {
+    run.hub = hub;
+    Recorder recorder(folder, run);
+    recorder.add(report(1), 5);
+  }
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().filename().string().find("hub0") != std::string::npos) files.push_back(entry.path());
+  }
+  ASSERT_THAT(files, SizeIs(1));
+  std::filesystem::resize_file(files[0], 700);
+  const auto trace = read_trace(folder / "trace.h5");
+  ASSERT_THAT(trace.hubs, SizeIs(1));
+  EXPECT_EQ(trace.hubs[0].info.hub, 1u);
+  EXPECT_THAT(trace.hubs[0].captures, SizeIs(1));
+  ASSERT_THAT(trace.damaged, SizeIs(1));
+  EXPECT_NE(trace.damaged[0].find(files[0].filename().string()), std::string::npos);
+}
+
 TEST_F(RecorderTest, TheReaderGivesBackWhatWasRecorded) {
   auto run = info();
   write_index(folder, run);

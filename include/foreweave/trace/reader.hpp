@@ -33,10 +33,12 @@ struct RunTrace {
   RunInfo info;                          ///< of the index, or of the one hub's file
   std::vector<HubTrace> hubs;            ///< ascending by attempt, then hub
   std::vector<std::string> missing;      ///< files that the index names and that are not there
+  std::vector<std::string> damaged;      ///< and those that cannot be read, each with why
 };
 
-/// Reads an index (with every hub's file it links to) or a single hub's file. Throws Error(absent) when `file` is not
-/// there, Error(format) when it is no trace or of a version this library does not know, Error(hdf5) when it is damaged.
+/// Reads an index (with every hub's file it links to that is there and whole) or a single hub's file. Throws
+/// Error(absent) when `file` is not there, Error(format) when it is no trace or of a version this library does not know,
+/// Error(hdf5) when it is damaged.
 /// Not thread safe (HDF5).
 RunTrace read_trace(const std::filesystem::path& file);
 

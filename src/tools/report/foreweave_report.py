@@ -94,7 +94,7 @@ class Hub:
 
 class Run:
     def __init__(self, path):
-        self.path, self.hubs, self.missing = path, [], []
+        self.path, self.hubs, self.missing, self.damaged = path, [], [], []
         with h5py.File(path, "r") as file:
             form = text(file.attrs.get("format", ""))
             if form == INDEX_FORMAT:
@@ -103,7 +103,10 @@ class Run:
                     for name in sorted(hubs, key=int):
                         link = hubs.get(name, getlink=True)
                         if os.path.exists(os.path.join(os.path.dirname(os.path.abspath(path)), link.filename)):
-                            self.hubs.append(Hub(hubs[name]))
+                            try:
+                                self.hubs.append(Hub(hubs[name]))
+                            except (OSError, KeyError, RuntimeError):  # the others still tell what they know
+                                self.damaged.append(link.filename)
                         else:
                             self.missing.append(link.filename)
             elif form == FORMAT:
@@ -581,6 +584,8 @@ def page(run, versions, summary, names, numbers):
                                          "each was sent again or its receiver was gone.</p>")
     if run.missing:
         section("Missing", '<p class="warn">No file of: ' + html.escape(", ".join(run.missing)) + "</p>")
+    if run.damaged:
+        section("Damaged", '<p class="warn">Cannot be read: ' + html.escape(", ".join(run.damaged)) + "</p>")
     section("Processes", table(["attempt", "hub", "rank", "host", "captures", "newest", "committed", "dropped records"],
                                hubs, {0, 1, 4, 5, 6}))
     section("Options", "<details><summary>effective options</summary>" + table(
