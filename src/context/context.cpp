@@ -478,6 +478,7 @@ struct Context::Impl {
       }
       if (recorder) recorder->add(report, begin);
       hub->publish(version);
+      flusher->catch_up();
     });
     return version;
   }

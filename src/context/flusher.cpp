@@ -18,6 +18,8 @@ namespace {
 
 constexpr Nanoseconds wait_slice = 10'000'000;   // how soon a wait for bandwidth sees that something changed
 
+constexpr int most_behind = 2;   // commits since house was kept, before others do it
+
 /// Half a normal thread's claim to a processor would be felt, and none at all would let a lock of a store, which others
 /// wait for, be held for long.
 constexpr int niceness = 10;
@@ -77,7 +79,7 @@ void Flusher::set_rank(Rank rank) { rank_ = rank; }
 void Flusher::wake() {
   {
     const std::lock_guard lock(mutex_);
-    house_due_ = true;
+    ++house_due_;
   }
   wake_.notify_all();
 }
@@ -111,10 +113,12 @@ Flusher::Hold::Hold(Flusher* flusher) : flusher_(flusher) {
   if (flusher_ == nullptr) return;
   ++flusher_->holders_;   // who keeps house gives way
   flusher_->house_.lock();
+  flusher_->host_house_.lock();
 }
 
 Flusher::Hold::~Hold() {
   if (flusher_ == nullptr) return;
+  flusher_->host_house_.unlock();
   flusher_->house_.unlock();
   --flusher_->holders_;
   flusher_->wake();
@@ -139,7 +143,7 @@ void Flusher::work() {
   while (!stop_) {
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return stop_ || house_due_ || ordered(); });
+      wake_.wait(lock, [&] { return stop_ || house_due_ != 0 || ordered(); });
     }
     try {
       keep_host_house();
@@ -148,8 +152,8 @@ void Flusher::work() {
       }
     } catch (const Interrupted&) {
     }
-    // A Hold that is released wakes.
-    if (holders_ != 0) {
+    // Somebody holds, or keeps the host tier's house just now.
+    if (holders_ != 0 || house_due_ != 0) {
       std::unique_lock lock(mutex_);
       wake_.wait_for(lock, std::chrono::nanoseconds(wait_slice));
     }
@@ -166,21 +170,27 @@ void Flusher::work() {
 }
 
 void Flusher::keep_host_house() {
-  if (in_host_ || !house_due_) return;
-  std::unique_lock<std::mutex> lock;
-  if (!keeping_) {
-    if (holders_ != 0) return;
-    lock = std::unique_lock(house_, std::try_to_lock);
-    if (!lock) return;
-  }
-  house_due_ = false;
-  in_host_ = true;
+  if (house_due_ == 0 || holders_ != 0) return;
+  if (const std::unique_lock lock(host_house_, std::try_to_lock); lock) keep_host_house_now();
+}
+
+void Flusher::keep_host_house_now() {
+  house_due_ = 0;
   try {
     keep_host_();
   } catch (const std::exception& error) {
-    warn_once(std::string("keeping house: ") + error.what());
+    log::warning(std::string("keeping house: ") + error.what());
   }
-  in_host_ = false;
+}
+
+void Flusher::catch_up() {
+  if (house_due_ < most_behind) return;
+  std::unique_lock lock(host_house_, std::defer_lock);
+  while (!lock.try_lock()) {
+    if (holders_ != 0) return;   // who holds may wait for this thread
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  if (house_due_ != 0) keep_host_house_now();
 }
 
 void Flusher::breathe(std::uint64_t bytes) {

@@ -37,7 +37,8 @@ std::set<Version> kept_versions(const std::vector<Version>& versions, std::size_
 class Flusher {
  public:
   /// @param host the host tier; like `recorder` (which may be null) it must outlive the flusher.
-  /// @param keep_host keeps house in the host tier; called on the flush thread, never while a Hold lives.
+  /// @param keep_host keeps house in the host tier; called on the flush thread or by catch_up(), by one at a
+  /// time and never while a Hold lives.
   /// @param done is called on the flush thread when an ordered version is in its tier, or could not be brought there.
   Flusher(const Options& options, comm::HubId self, Store& host, std::shared_ptr<const Key> key,
           trace::Recorder* recorder, std::function<void()> keep_host, std::function<void(const FlushDone&)> done);
@@ -47,6 +48,9 @@ class Flusher {
   void set_rank(Rank rank);
   /// There is a newer committed version: keep house. Returns at once.
   void wake();
+  /// Keeps house in the host tier on the caller's thread where the flush thread has fallen behind with it, so that the
+  /// host tier stays bounded whatever holds that up. Waits for no file.
+  void catch_up();
   /// What the coordinator wants. Returns at once. The version stays in the host tier until it is flushed; see pending().
   void order(const FlushOrder& order);
   /// The versions that are still to be flushed, which the host tier must keep.
@@ -79,6 +83,7 @@ class Flusher {
 
   void work();
   void keep_host_house();
+  void keep_host_house_now();   ///< host_house_ is held
   /// Between two writes.
   void breathe(std::uint64_t bytes);
   void flush(std::size_t tier, Version version, bool ordered);
@@ -101,14 +106,16 @@ class Flusher {
   std::atomic<Rank> rank_{-1};
   std::string warned_;
 
-  std::mutex house_;                       ///< held while something is folded or erased, or held off
+  std::mutex house_;                       ///< held while something in files is folded or erased, or held off
+  std::mutex host_house_;                  ///< the same of the host tier; taken after house_
   std::atomic<int> holders_{0};
-  bool keeping_ = false, in_host_ = false; ///< the flush thread has house_, is in keep_host_
+  bool keeping_ = false;                   ///< the flush thread has house_
   std::size_t flushing_ = 0;               ///< the tier that the flush thread writes to
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<bool> house_due_{false}, stop_{false}, finishing_{false};
+  std::atomic<int> house_due_{0};          ///< how often that was said since house was kept
+  std::atomic<bool> stop_{false}, finishing_{false};
   std::atomic<Nanoseconds> until_{0};
   std::thread thread_;   // last: it uses the others
 };

@@ -326,6 +326,22 @@ TEST_F(FlusherTest, TheEndBringsTheNewestVersionToEveryTier) {
   expect_version(*tier(FileTier::shared), 2);
 }
 
+TEST_F(FlusherTest, WhoCapturesCatchesUpWithTheHostTier) {
+  start();
+  flusher_->finish(0);   // as if the flush thread got no processor
+  flusher_->wake();
+  flusher_->catch_up();
+  EXPECT_EQ(kept_house_, 0) << "one behind is nothing";
+  flusher_->wake();
+  {
+    const Flusher::Hold hold(flusher_.get());
+  }
+  flusher_->catch_up();
+  EXPECT_EQ(kept_house_, 1);
+  flusher_->catch_up();
+  EXPECT_EQ(kept_house_, 1);
+}
+
 TEST_F(FlusherTest, AHoldKeepsHouseOff) {
   start();
   {
