@@ -239,9 +239,8 @@ std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& foun
   alignas(64) std::uint64_t values[64];
   const Lorenzo strides = strides_;
   // Clean sectors in the reach of a dirty one have values too. Where only a lower bound of these is asked for they
-  // are left out, all but the next: in dense data it saves comparing before looking.
+  // are left out; but after two dirty ones the next is looked at without comparing it first: it will be dirty, too.
   constexpr bool follow = All || Wanted == Transform::subtract_1d || Wanted == Transform::subtract_3d;
-  const std::uint32_t reach = follow ? strides.reach() : 2;
   std::uint32_t trace = page.first + 1;  // clean sectors from here on are skipped
   std::uint32_t dirty = 0, filled = filled_;
   Candidate exclusive, subtract, one, three;
@@ -268,8 +267,9 @@ std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& foun
     one.add(k, ors.of[3]);
     three.add(k, ors.of[4]);
     if (ors.dirty != 0) {
+      const bool second = k != 0 && (dirty >> (k - 1) & 1) != 0;
+      trace = k + (follow ? strides.reach() : second ? 2 : 1);
       dirty |= bit;
-      trace = k + reach;
       if (page.update != nullptr) copy_sector(c, page.update + k * sector_bytes);
     }
     if constexpr (Wanted != Transform::raw) {
