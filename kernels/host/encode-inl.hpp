@@ -6,7 +6,7 @@
 #define FOREWEAVE_KERNELS_HOST_ENCODE_INL
 #endif
 
-#include <algorithm>
+#include <bit>
 
 #include "kernels/common/page_layout.hpp"
 #include "kernels/host/check-inl.hpp"
@@ -21,15 +21,13 @@ namespace HWY_NAMESPACE {
 inline constexpr std::size_t working_body_bytes =
     page_header_bytes + sectors_per_page * (8 + sector_bytes) + pack_overrun;
 
-/// Encodes pages one after another; holds the scratch between them (about 70 KiB, on the stack of encode_pages).
+/// Encodes pages one after another; holds the scratch between them (about 50 KiB, on the stack of encode_pages).
 ///
-/// A page is looked at and packed in one pass, under the transform that the page before it chose; only when another
-/// one turns out smaller, a second pass packs it under that one. So a page's bytes go through the first-level cache
-/// about once, and no copy of the page is kept beside it.
-///
-/// The sizes under the other transforms need not be known, only that none of them is smaller: a quarter of the
-/// elements gives a lower bound of each, which mostly says so. Where it does not, all elements are looked at, and in
-/// some pages to come at once: the more, the oftener that happens.
+/// A page is looked at and packed in one pass, under the transform that the page before it chose, so that its bytes go
+/// through the first-level cache once. The sizes under the other transforms need not be known, only that none of them
+/// is smaller: a quarter of the elements gives a lower bound of each, which mostly says so. The others are measured in
+/// what the pass has left behind, current − base, until they have lost, and the page is packed again under one that
+/// has not.
 template <class T>
 class PageEncoder {
  public:
@@ -47,10 +45,8 @@ class PageEncoder {
                    std::byte* out);
 
  private:
-  /// subtract_3d looks (row + plane) elements back, each stride less than a page, and one more.
+  /// subtract_3d looks (row + plane) elements back, each stride less than a page, and one vector more.
   static constexpr std::size_t max_lead = 2 * page_bytes + 64;
-
-  static constexpr std::uint32_t most_patience = 64;  ///< a page in so many may be looked at twice for nothing
 
   struct Page {
     const std::byte* current;
@@ -63,14 +59,17 @@ class PageEncoder {
     const std::byte* base_of(std::uint32_t sector) const;
   };
 
-  /// What the page would take under a transform.
+  /// What the page would take under a transform, or at least.
   struct Candidate {
     std::uint32_t stored = 0;  ///< bitmap
-    std::uint32_t size = 0;    ///< of the body without its header
+    std::uint32_t words = 0;   ///< of the body without its header
+    std::uint8_t words_of[sectors_per_page] = {};
 
     HWY_INLINE void add(std::uint32_t sector, std::uint64_t any) {
       stored |= std::uint32_t{any != 0} << sector;
-      size += any != 0 ? 8 + 8 * static_cast<std::uint32_t>(std::popcount(any)) : 0;
+      const std::uint32_t of = mask_and_planes(any);
+      words_of[sector] = static_cast<std::uint8_t>(of);
+      words += of;
     }
   };
   struct Candidates {
@@ -78,27 +77,34 @@ class PageEncoder {
     Candidate of[transform_count];  ///< raw is not filled in by a pass
   };
 
-  template <bool All>
+  static HWY_INLINE std::uint32_t mask_and_planes(std::uint64_t any) {
+    return any != 0 ? 1 + static_cast<std::uint32_t>(std::popcount(any)) : 0;
+  }
+
   std::byte* pass(Transform wanted, const Page& page, Candidates& found, std::byte* out);
-  template <Transform Wanted, bool All>
+  template <Transform Wanted>
   HWY_NOINLINE std::byte* pass_over_elements(const Page& page, Candidates& found, std::byte* out);
   template <Transform Wanted>
-  HWY_NOINLINE std::byte* pass_over_bytes(const Page& page, Candidates& found, std::byte* out);
+  HWY_NOINLINE std::byte* pass_over_bytes(const Page& page, Candidates& found, std::byte* out) const;
+  void measure(Transform transform, const Page& page, std::uint32_t dirty, std::uint32_t limit, Candidate& found) const;
+  template <Transform Of>
+  HWY_NOINLINE void measure_elements(const Page& page, std::uint32_t sectors, std::uint32_t limit,
+                                     Candidate& found) const;
+  std::byte* pack(Transform transform, const Page& page, std::uint32_t stored, std::byte* out) const;
+  template <Transform Of>
+  HWY_NOINLINE std::byte* pack_elements(const Page& page, std::uint32_t stored, std::byte* out) const;
   static std::byte* write_raw(const std::byte* current, std::uint32_t length, std::uint32_t stored, std::byte* out);
-  void prepare_again(Page& page);
   bool is_smaller(const Candidates& found, int transform, int than) const;
+  std::uint32_t with_values(Transform transform, const Page& page, std::uint32_t dirty) const;
 
   PageShape shape_;
   Lorenzo strides_;
   bool elements_;                     ///< not bytes
   Transform guess_ = Transform::raw;  ///< of the page before; raw packs nothing while looking
-  std::uint32_t close_pages_ = 1;     ///< so many pages to come are looked at whole
-  std::uint32_t patience_ = 1;        ///< so many, the next time that a sample does not decide
   std::uint32_t filled_ = 0xFFFFFFFFu;  ///< sectors of s_ that may hold something else than zeros
   Carry carry_;
-  alignas(64) std::byte lead_[max_lead];        ///< zeros, as far as read: what lies before s_
-  alignas(64) std::byte s_[page_bytes];         ///< current − base
-  alignas(64) std::byte old_base_[page_bytes];  ///< for a second pass, when the base has been updated
+  alignas(64) std::byte lead_[max_lead];  ///< zeros, as far as read: what lies before s_
+  alignas(64) std::byte s_[page_bytes];   ///< current − base
 };
 
 /// What a base of zeros is read from.
@@ -119,44 +125,25 @@ PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std:
   std::byte* const data = out + page_header_bytes;
   const int guess = static_cast<int>(guess_);
   Candidates found;
-  bool exact = close_pages_ != 0;
-  std::byte* end = exact ? pass<true>(guess_, page, found, data) : pass<false>(guess_, page, found, data);
+  std::byte* end = pass(guess_, page, found, data);
   const std::uint32_t dirty = found.dirty;
   Candidate& raw = found.of[0];
   raw.stored = dirty;
   for (std::uint32_t left = dirty; left != 0; left &= left - 1) {
-    raw.size += 8 * common::raw_words(static_cast<std::uint32_t>(std::countr_zero(left)), length);
+    raw.words += common::raw_words(static_cast<std::uint32_t>(std::countr_zero(left)), length);
   }
   int best = is_smaller(found, guess, 0) ? guess : 0;
-  if (exact) {
-    --close_pages_;
-  } else if (elements_) {
-    for (int t = 1; t < transform_count; ++t) exact = exact || (t != guess && is_smaller(found, t, best));
-    if (exact) {
-      Candidates all;
-      prepare_again(page);
-      pass<true>(Transform::raw, page, all, data);
-      all.of[0] = raw;
-      found = all;
-      patience_ = std::min(2 * patience_, most_patience);
-      close_pages_ = patience_;
-    } else {
-      patience_ = std::max(patience_ / 2, 1u);
-    }
-  }
-  if (exact || !elements_) {
-    for (int t = 1; t < transform_count; ++t) {
-      if (is_smaller(found, t, best)) best = t;
-    }
+  for (int t = 1; t < transform_count; ++t) {
+    if (t == guess || !is_smaller(found, t, best)) continue;
+    measure(static_cast<Transform>(t), page, dirty, found.of[best].words, found.of[t]);
+    if (is_smaller(found, t, best)) best = t;
   }
   const Transform transform = static_cast<Transform>(best);
   const std::uint32_t stored = found.of[best].stored;
   if (transform == Transform::raw) {
     end = write_raw(current, length, dirty, data);
   } else if (transform != guess_) {
-    Candidates again;
-    prepare_again(page);
-    end = pass<false>(transform, page, again, data);
+    end = pack(transform, page, stored, data);
   }
   guess_ = transform;
   if (update && !elements_) {
@@ -175,27 +162,14 @@ PageEntry PageEncoder<T>::encode(const std::byte* current, std::byte* base, std:
 /// Whether `transform` is chosen over `than`, by the sizes found.
 template <class T>
 HWY_INLINE bool PageEncoder<T>::is_smaller(const Candidates& found, int transform, int than) const {
-  const std::uint32_t size = found.of[transform].size, other = found.of[than].size;
+  const std::uint32_t words = found.of[transform].words, other = found.of[than].words;
   return common::transform_allowed(static_cast<std::uint32_t>(transform), shape_) &&
-         (size < other || (size == other && transform < than));
-}
-
-/// Before another pass over the page: when the last one updated the base, what it was before comes from old_base_.
-template <class T>
-HWY_NOINLINE void PageEncoder<T>::prepare_again(Page& page) {
-  page.ahead = false;
-  if (page.update == nullptr) return;
-  for (std::size_t i = page.first * sector_bytes; i < page.sectors * sector_bytes; i += vector_bytes<T>()) {
-    store<T>(hn::Sub(load<T>(page.current + i), load<T>(s_ + i)), old_base_ + i);
-  }
-  page.base = old_base_;
-  page.update = nullptr;
+         (words < other || (words == other && transform < than));
 }
 
 /// Looks at the page under every transform but raw, and packs it under `wanted` (raw: not at all). Returns the end.
-/// All: the sizes found are exact; else only that of `wanted`, and the others are no larger than the exact ones.
+/// What it finds of `wanted` is exact; of the others a lower bound. Of bytes all is exact.
 template <class T>
-template <bool All>
 std::byte* PageEncoder<T>::pass(Transform wanted, const Page& page, Candidates& found, std::byte* out) {
   if (!elements_) {
     return wanted == Transform::raw ? pass_over_bytes<Transform::raw>(page, found, out)
@@ -205,20 +179,20 @@ std::byte* PageEncoder<T>::pass(Transform wanted, const Page& page, Candidates& 
     case Transform::raw:
       break;
     case Transform::exclusive_or:
-      return pass_over_elements<Transform::exclusive_or, All>(page, found, out);
+      return pass_over_elements<Transform::exclusive_or>(page, found, out);
     case Transform::subtract:
-      return pass_over_elements<Transform::subtract, All>(page, found, out);
+      return pass_over_elements<Transform::subtract>(page, found, out);
     case Transform::subtract_1d:
-      return pass_over_elements<Transform::subtract_1d, All>(page, found, out);
+      return pass_over_elements<Transform::subtract_1d>(page, found, out);
     case Transform::subtract_3d:
-      return pass_over_elements<Transform::subtract_3d, All>(page, found, out);
+      return pass_over_elements<Transform::subtract_3d>(page, found, out);
   }
-  return pass_over_elements<Transform::raw, All>(page, found, out);
+  return pass_over_elements<Transform::raw>(page, found, out);
 }
 
 template <class T>
 template <Transform Wanted>
-std::byte* PageEncoder<T>::pass_over_bytes(const Page& page, Candidates& found, std::byte* out) {
+std::byte* PageEncoder<T>::pass_over_bytes(const Page& page, Candidates& found, std::byte* out) const {
   alignas(64) std::uint64_t values[64];
   for (std::uint32_t k = page.first; k < page.sectors; ++k) {
     const std::uint64_t any = or_exclusive(page.current_of(k), page.base_of(k));
@@ -234,16 +208,19 @@ std::byte* PageEncoder<T>::pass_over_bytes(const Page& page, Candidates& found, 
 }
 
 template <class T>
-template <Transform Wanted, bool All>
+template <Transform Wanted>
 std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& found, std::byte* out) {
   alignas(64) std::uint64_t values[64];
   const Lorenzo strides = strides_;
   // Clean sectors in the reach of a dirty one have values too. Where only a lower bound of these is asked for they
   // are left out; but after two dirty ones the next is looked at without comparing it first: it will be dirty, too.
-  constexpr bool follow = All || Wanted == Transform::subtract_1d || Wanted == Transform::subtract_3d;
+  constexpr bool follow = Wanted == Transform::subtract_1d || Wanted == Transform::subtract_3d;
   std::uint32_t trace = page.first + 1;  // clean sectors from here on are skipped
   std::uint32_t dirty = 0, filled = filled_;
-  Candidate exclusive, subtract, one, three;
+  Candidate &exclusive = found.of[static_cast<int>(Transform::exclusive_or)],
+            &subtract = found.of[static_cast<int>(Transform::subtract)],
+            &one = found.of[static_cast<int>(Transform::subtract_1d)],
+            &three = found.of[static_cast<int>(Transform::subtract_3d)];
   carry_.clear();
   for (std::uint32_t k = 0; k < page.sectors; ++k) {
     const std::byte* c = page.current_of(k);
@@ -260,8 +237,7 @@ std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& foun
       fetch_sector(c + page_bytes);
       if (page.base != nullptr) fetch_sector(b + page_bytes);
     }
-    const SectorOrs ors =
-        look_at_sector<T, Wanted, All>(c, b, strides, carry_, s, reinterpret_cast<std::byte*>(values));
+    const SectorOrs ors = look_at_sector<T, Wanted>(c, b, strides, carry_, s, reinterpret_cast<std::byte*>(values));
     exclusive.add(k, ors.of[1]);
     subtract.add(k, ors.of[2]);
     one.add(k, ors.of[3]);
@@ -279,11 +255,85 @@ std::byte* PageEncoder<T>::pass_over_elements(const Page& page, Candidates& foun
   }
   filled_ = filled;
   found.dirty = dirty;
-  found.of[static_cast<int>(Transform::exclusive_or)] = exclusive;
-  found.of[static_cast<int>(Transform::subtract)] = subtract;
-  found.of[static_cast<int>(Transform::subtract_1d)] = one;
-  found.of[static_cast<int>(Transform::subtract_3d)] = three;
   return out;
+}
+
+/// Makes a lower bound exact, or not less than `limit`: then the transform has lost.
+template <class T>
+void PageEncoder<T>::measure(Transform transform, const Page& page, std::uint32_t dirty, std::uint32_t limit,
+                             Candidate& found) const {
+  if (!elements_) return;  // it is exact
+  const std::uint32_t sectors = with_values(transform, page, dirty);
+  switch (transform) {
+    case Transform::exclusive_or:
+      return measure_elements<Transform::exclusive_or>(page, sectors, limit, found);
+    case Transform::subtract_1d:
+      return measure_elements<Transform::subtract_1d>(page, sectors, limit, found);
+    case Transform::subtract_3d:
+      return measure_elements<Transform::subtract_3d>(page, sectors, limit, found);
+    default:
+      return measure_elements<Transform::subtract>(page, sectors, limit, found);
+  }
+}
+
+template <class T>
+template <Transform Of>
+void PageEncoder<T>::measure_elements(const Page& page, std::uint32_t sectors, std::uint32_t limit,
+                                      Candidate& found) const {
+  const Lorenzo strides = strides_;
+  std::uint32_t words = found.words, stored = found.stored;
+  for (; sectors != 0 && words <= limit; sectors &= sectors - 1) {
+    const auto k = static_cast<std::uint32_t>(std::countr_zero(sectors));
+    const std::uint64_t any = look_again<T, Of, false>(page.current_of(k), s_ + k * sector_bytes, strides, nullptr);
+    stored |= std::uint32_t{any != 0} << k;
+    words += mask_and_planes(any) - found.words_of[k];
+  }
+  found.words = words;
+  found.stored = stored;
+}
+
+template <class T>
+std::byte* PageEncoder<T>::pack(Transform transform, const Page& page, std::uint32_t stored, std::byte* out) const {
+  if (!elements_) {
+    Candidates same;
+    return pass_over_bytes<Transform::exclusive_or>(page, same, out);
+  }
+  switch (transform) {
+    case Transform::exclusive_or:
+      return pack_elements<Transform::exclusive_or>(page, stored, out);
+    case Transform::subtract_1d:
+      return pack_elements<Transform::subtract_1d>(page, stored, out);
+    case Transform::subtract_3d:
+      return pack_elements<Transform::subtract_3d>(page, stored, out);
+    default:
+      return pack_elements<Transform::subtract>(page, stored, out);
+  }
+}
+
+template <class T>
+template <Transform Of>
+std::byte* PageEncoder<T>::pack_elements(const Page& page, std::uint32_t stored, std::byte* out) const {
+  alignas(64) std::uint64_t values[64];
+  const Lorenzo strides = strides_;
+  for (; stored != 0; stored &= stored - 1) {
+    const auto k = static_cast<std::uint32_t>(std::countr_zero(stored));
+    const std::uint64_t mask = look_again<T, Of, true>(page.current_of(k), s_ + k * sector_bytes, strides,
+                                                       reinterpret_cast<std::byte*>(values));
+    out = pack_sector(values, mask, out);
+  }
+  return out;
+}
+
+/// The sectors that can have values which are not zero.
+template <class T>
+HWY_INLINE std::uint32_t PageEncoder<T>::with_values(Transform transform, const Page& page,
+                                                     std::uint32_t dirty) const {
+  const bool differences = transform == Transform::subtract_1d || transform == Transform::subtract_3d;
+  if (!differences) return dirty;
+  std::uint32_t reach = transform == Transform::subtract_1d ? 2 : strides_.reach();
+  std::uint32_t seen = dirty;
+  for (std::uint32_t k = 1; k < reach && k < 32; ++k) seen |= dirty << k;
+  return page.sectors == 32 ? seen : seen & ((std::uint32_t{1} << page.sectors) - 1);
 }
 
 template <class T>

@@ -87,9 +87,8 @@ struct SectorOrs {
 /// Looks at a sector under every transform: the ORs of the values, and under `Wanted` the values themselves into
 /// `values`. `s` receives current − base; before it stands that of what is before, as far as the strides reach.
 ///
-/// All: the ORs are what they are called. Else those of transforms other than `Wanted` are taken from one vector out
-/// of four and may lack bits.
-template <class T, Transform Wanted, bool All>
+/// The ORs of transforms other than `Wanted` are taken from one vector out of four and may lack bits.
+template <class T, Transform Wanted>
 HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* base, const Lorenzo& strides,
                                     Carry& carry, std::byte* s, std::byte* values) {
   const Tag<T> d;
@@ -100,7 +99,7 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
   auto odd = any, odd_x = any, odd_s = any, odd_1 = any, odd_3 = any;
   auto s_before = load<T>(carry.s), u_before = load<T>(carry.u);
   const auto look = [&](std::size_t i, auto in_sample, auto at_odd) HWY_ATTR __attribute__((always_inline)) {
-    constexpr bool full = All || in_sample.value;
+    constexpr bool full = in_sample.value;
     constexpr bool apart = half_words && at_odd.value;
     const auto gather = [](auto& even_or, auto& odd_or, auto value) HWY_ATTR __attribute__((always_inline)) {
       auto& to = apart ? odd_or : even_or;
@@ -114,7 +113,7 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
       gather(any_x, odd_x, x);
       if constexpr (Wanted == Transform::exclusive_or) store<T>(x, values + i);
     }
-    if constexpr (!All && Wanted != Transform::exclusive_or && Wanted != Transform::subtract) gather(any, odd, now);
+    if constexpr (Wanted != Transform::exclusive_or && Wanted != Transform::subtract) gather(any, odd, now);
     if constexpr (Wanted == Transform::subtract || full) {
       const auto z = zigzag<T>(now);
       gather(any_s, odd_s, z);
@@ -130,7 +129,7 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
     if constexpr (Wanted == Transform::subtract_3d || full) {
       if (Wanted != Transform::subtract_3d && strides.first == 0) return;
       auto v = difference;
-      if constexpr (Wanted == Transform::subtract_3d || All) {
+      if constexpr (Wanted == Transform::subtract_3d) {
         const auto u = over_strides<T>(now, s + i, strides);
         v = hn::Sub(u, one_before<T>(u_before, u));
         u_before = u;
@@ -160,7 +159,7 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
   store<T>(u_before, carry.u);
   SectorOrs ors{0, {0, fold_or<T>(any_x, odd_x), fold_or<T>(any_s, odd_s), fold_or<T>(any_1, odd_1),
                     fold_or<T>(any_3, odd_3)}};
-  if constexpr (All || Wanted == Transform::exclusive_or) {
+  if constexpr (Wanted == Transform::exclusive_or) {
     ors.dirty = ors.of[1];
   } else if constexpr (Wanted == Transform::subtract) {
     ors.dirty = ors.of[2];
@@ -168,6 +167,38 @@ HWY_INLINE SectorOrs look_at_sector(const std::byte* current, const std::byte* b
     ors.dirty = fold_or<T>(any, odd);
   }
   return ors;
+}
+
+/// Another look at a sector, whose current − base stands at `s` already: the OR of its values under a transform, and with
+/// Keep the values themselves into `values`. (The base may have been overwritten by now.)
+template <class T, Transform Of, bool Keep>
+HWY_INLINE std::uint64_t look_again(const std::byte* current, const std::byte* s, const Lorenzo& strides,
+                                    std::byte* values) {
+  const std::size_t step = vector_bytes<T>();
+  auto even = hn::Zero(Tag<T>()), odd = even;
+  [[maybe_unused]] auto before = load<T>(s - step);
+  if constexpr (Of == Transform::subtract_3d) before = over_strides<T>(before, s - step, strides);
+  const auto look = [&](std::size_t i, auto& gathered) HWY_ATTR __attribute__((always_inline)) {
+    auto v = load<T>(s + i);
+    if constexpr (Of == Transform::exclusive_or) {
+      const auto c = load<T>(current + i);
+      v = hn::Xor(c, hn::Sub(c, v));
+    } else if constexpr (Of == Transform::subtract) {
+      v = zigzag<T>(v);
+    } else {
+      if constexpr (Of == Transform::subtract_3d) v = over_strides<T>(v, s + i, strides);
+      const auto difference = hn::Sub(v, one_before<T>(before, v));
+      before = v;
+      v = zigzag<T>(difference);
+    }
+    gathered = hn::Or(gathered, v);
+    if constexpr (Keep) store<T>(v, values + i);
+  };
+  for (std::size_t i = 0; i < sector_bytes; i += 2 * step) {
+    look(i, even);
+    look(i + step, odd);
+  }
+  return fold_or<T>(even, odd);
 }
 
 /// current ^ base of a sector.
