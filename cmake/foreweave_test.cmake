@@ -25,8 +25,8 @@ set(FOREWEAVE_TEST_ENVIRONMENT
   LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/lsan.supp:print_suppressions=0
   UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp:ignore_noninstrumented_modules=1)
-if(FOREWEAVE_SANITIZE)
-  list(APPEND FOREWEAVE_TEST_ENVIRONMENT FOREWEAVE_SIM_PART=8)
+if(FOREWEAVE_SANITIZE)  # (no name that begins with FOREWEAVE_: those are options, and unknown ones are refused)
+  list(APPEND FOREWEAVE_TEST_ENVIRONMENT SIMULATION_PART=8)
 endif()
 if(FOREWEAVE_SANITIZE MATCHES "thread")
   # UCX puts itself before madvise(), which glibc calls when a thread has ended for ThreadSanitizer but not for itself:

@@ -1,7 +1,7 @@
 // The mirror protocol under seeded faults in virtual time. Environment:
 // timeout: 600
 //   FOREWEAVE_SIM_SEEDS=N  so many schedules (default 2000)     FOREWEAVE_SIM_FIRST=S  from this seed on (default 1)
-//   FOREWEAVE_SIM_PART=N   an N-th of the schedules (default 1; the sanitizers' builds are slow and run 8)
+//   SIMULATION_PART=N       an N-th of the schedules (default 1; the sanitizers' builds are slow and run 8)
 //   FOREWEAVE_SIM_TRACE=1  tell what happens (with FOREWEAVE_SIM_SEEDS=1 and the seed that failed)
 #include <gtest/gtest.h>
 
@@ -20,7 +20,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-std::uint64_t part() { return std::max<std::uint64_t>(from_environment("FOREWEAVE_SIM_PART", 1), 1); }
+std::uint64_t part() { return std::max<std::uint64_t>(from_environment("SIMULATION_PART", 1), 1); }
 
 TEST(Simulation, SeededSchedules) {
   const auto first = from_environment("FOREWEAVE_SIM_FIRST", 1);
