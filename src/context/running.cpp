@@ -105,6 +105,7 @@ void Context::Impl::give_up(const Error& why) {
     say_outcome(std::string("error: ") + why.what());
     throw why;
   }
+  say_outcome(std::string("lost: ") + why.what());  // mpirun's exit status does not always tell
   log::error(std::string(why.what()) + "; ending the job, so that foreweave-run can start it again");
   drain_trace([](trace::Recorder& trace) { trace.drain(); });
   group->abort(gave_up_status);

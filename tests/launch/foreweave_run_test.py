@@ -201,6 +201,13 @@ class Watching(Scripted):
         self.assertIn("could not be replaced", done.stderr)
         self.assertEqual(self.starts(), ["0", "1"])
 
+    def test_ranks_that_give_up_are_started_again_whatever_mpirun_ends_with(self):
+        done = self.run_it("-n", "2", self.program('[ "$FOREWEAVE_ATTEMPT" = 1 ] || { mkdir -p "$store"; '
+                                                  'echo "lost: no spare is left" > "$store/outcome-0"; }'))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("could not be replaced: starting again", done.stderr)
+        self.assertEqual(self.starts(), ["0", "1"])
+
     def test_an_mpirun_that_hangs_in_an_abort_is_ended_and_what_was_aborted_with_counts(self):
         text = "MPI_ABORT was invoked on rank 0 in communicator MPI_COMM_WORLD\n  Proc: [[1,1],2]\n  Errorcode: {}\n"
         hang = 'printf "{}" >&2; exec sleep 50'
