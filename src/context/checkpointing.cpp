@@ -86,4 +86,5 @@ void Context::Impl::retain_in(Store& tier, Version committed) {
     }
   }
 }
+
 }  // namespace foreweave

@@ -254,4 +254,5 @@ void Context::Impl::look_for_deaths() {
   }
   if (const auto lost = hub->lost()) throw RankLost("look for lost ranks", *lost);
 }
+
 }  // namespace foreweave

@@ -352,4 +352,5 @@ void Context::Impl::say_recovered() const {
       std::filesystem::path(options.store) / options.job / ("recovered-" + std::to_string(options.attempt));
   std::ofstream(file, std::ios::app) << line.str() << '\n';
 }
+
 }  // namespace foreweave

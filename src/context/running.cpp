@@ -111,4 +111,5 @@ void Context::Impl::give_up(const Error& why) {
   group->abort(gave_up_status);
   std::abort();  // not reached; abort() of a group is virtual, and the compiler does not see that it never returns
 }
+
 }  // namespace foreweave
